@@ -1,0 +1,167 @@
+//! `accredit task`: what runs now, what ran, and ending it.
+
+use accredit_api::task::{EndOutcome, EndTask, ExtendTask, Receipt, Task, TaskStatus, TasksQuery};
+use accredit_client::routes;
+use clap::{Args, Subcommand};
+
+use super::ask::Consent;
+use super::operator::{ITEMS_MAX, Operator};
+use super::{Context, or_dash, when, word};
+use crate::config::duration;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Line;
+
+/// Tasks that `ls` shows unless told otherwise.
+const SHOWN: usize = 50;
+
+#[derive(Debug, Args)]
+pub(crate) struct TaskArgs {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List tasks, the newest first
+    Ls {
+        /// Only those of this agent
+        #[arg(long)]
+        agent: Option<String>,
+        /// Also those that are over
+        #[arg(long, short)]
+        all: bool,
+        /// Most tasks to show
+        #[arg(long, default_value_t = SHOWN, value_parser = limit)]
+        limit: usize,
+    },
+    /// Show one task
+    Show {
+        /// Its id
+        id: String,
+    },
+    /// Show what a task did
+    Receipt {
+        /// Its id
+        id: String,
+    },
+    /// End a task
+    End {
+        /// Its id
+        id: String,
+        /// Its work was not done
+        #[arg(long)]
+        failed: bool,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        consent: Consent,
+    },
+    /// Let a task live longer
+    Extend {
+        /// Its id
+        id: String,
+        /// By how much
+        #[arg(long, value_parser = duration::parse_s, value_name = "DURATION")]
+        by: u64,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
+/// A number of items that a list may show.
+pub(crate) fn limit(text: &str) -> Result<usize, String> {
+    text.parse()
+        .ok()
+        .filter(|n| (1..=ITEMS_MAX).contains(n))
+        .ok_or_else(|| format!("expected 1 to {ITEMS_MAX}"))
+}
+
+/// Runs the command.
+pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failure> {
+    let operator = Operator::new(context)?;
+    match args.verb {
+        Verb::Ls { agent, all, limit } => {
+            let query = TasksQuery { agent, active: (!all).then_some(true), ..TasksQuery::default() };
+            let tasks: Vec<Task> = operator.up_to(routes::TASKS, &query, limit).await?;
+            let empty = "no tasks: accredit run --agent NAME --task \"…\" -- COMMAND (and `-a` shows those that are over)";
+            let columns = ["id", "status", "agent", "purpose", "workflow", "requested by", "until"];
+            context.out.list(&tasks, &columns, row, empty);
+        }
+        Verb::Show { id } => {
+            let task: Task = operator.get(&routes::one(routes::TASKS, &id)).await?;
+            context.out.one(&task, lines);
+        }
+        Verb::Receipt { id } => {
+            let receipt: Receipt = operator.get(&routes::under(routes::TASKS, &id, "receipt")).await?;
+            context.out.one(&receipt, |r| vec![("receipt", crate::run::receipt::text(r).join("\n"))]);
+        }
+        Verb::End { id, failed, reason, consent } => {
+            if consent.given(context, &format!("task `{id}` ends"))? {
+                let outcome = if failed { EndOutcome::Failed } else { EndOutcome::Completed };
+                let task: Task = operator
+                    .post(&routes::under(routes::TASKS, &id, "end"), &EndTask { outcome, reason })
+                    .await?;
+                context.out.one(&task, lines);
+            }
+        }
+        Verb::Extend { id, by, reason } => {
+            let body = ExtendTask { by_s: by, reason };
+            let task: Task = operator.post(&routes::under(routes::TASKS, &id, "extend"), &body).await?;
+            context.out.one(&task, lines);
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+fn row(task: &Task) -> Vec<String> {
+    let until = match task.status {
+        TaskStatus::Active => task.expires_at.as_deref().map(when::until),
+        TaskStatus::Proposed
+        | TaskStatus::Completed
+        | TaskStatus::Failed
+        | TaskStatus::Expired
+        | TaskStatus::Revoked => task.ended_at.as_deref().map(when::show),
+    };
+    vec![
+        task.id.clone(),
+        word(&task.status),
+        task.agent.clone(),
+        task.purpose.clone(),
+        or_dash(task.workflow.as_deref()),
+        or_dash(task.requested_by.as_deref()),
+        or_dash(until.as_deref()),
+    ]
+}
+
+/// One task, everything about it.
+pub(crate) fn lines(task: &Task) -> Vec<Line> {
+    let mut lines = vec![
+        ("task", task.id.clone()),
+        ("status", word(&task.status)),
+        ("purpose", task.purpose.clone()),
+        ("agent", format!("{} ({}, instance {})", task.agent, task.attestation, task.instance)),
+    ];
+    let optional = [
+        ("workflow", task.workflow.clone()),
+        ("requested by", task.requested_by.clone()),
+        ("parent", task.parent.clone()),
+        ("template", task.template.clone()),
+        ("started", task.started_at.as_deref().map(when::show)),
+        ("until", task.expires_at.as_deref().map(|at| format!("{} ({})", when::show(at), when::until(at)))),
+        ("ended", task.ended_at.as_deref().map(when::show)),
+        ("because", task.ended_because.clone()),
+    ];
+    lines.extend(optional.into_iter().filter_map(|(label, text)| Some((label, text?))));
+    lines.push(("may", task.boundary.usable.join("\n")));
+    if !task.boundary.delegable.is_empty() {
+        lines.push(("may hand down", task.boundary.delegable.join("\n")));
+    }
+    lines.push((
+        "held",
+        if task.held { "by its runner: it ends when the runner is gone" } else { "no" }.to_owned(),
+    ));
+    lines
+}

@@ -1,0 +1,33 @@
+//! How the keys of well-known services begin: to notice one where none belongs, and to make a stand-in of the same shape.
+
+/// Beginnings, longer ones before those that begin them.
+pub(crate) const PREFIXES: [&str; 28] = [
+    "sk-ant-api03-",
+    "github_pat_",
+    "sk-or-v1-",
+    "rk_live_",
+    "sk-proj-",
+    "sk_live_",
+    "sk_test_",
+    "dop_v1_",
+    "sk-ant-",
+    "glpat-",
+    "pypi-",
+    "xapp-",
+    "xoxa-",
+    "xoxb-",
+    "xoxp-",
+    "AIza",
+    "AKIA",
+    "ASIA",
+    "gho_",
+    "ghp_",
+    "ghr_",
+    "ghs_",
+    "ghu_",
+    "gsk_",
+    "hvs.",
+    "npm_",
+    "hf_",
+    "sk-",
+];

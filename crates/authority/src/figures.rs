@@ -1,0 +1,93 @@
+//! Figures for whoever watches the installation: numbers only, no names.
+
+use std::sync::atomic::Ordering;
+
+use accredit_store::{COMMIT_BOUNDS_US, Health};
+
+use crate::Authority;
+
+/// Upper bounds of the classes in [`Figures::commit_us`], in microseconds; the last class has none.
+pub const COMMIT_CLASSES_US: [u64; COMMIT_BOUNDS_US.len()] = COMMIT_BOUNDS_US;
+
+/// Figures since the start, and as they stand.
+#[derive(Debug, Clone, Default)]
+pub struct Figures {
+    /// Transactions that were made durable.
+    pub commits: u64,
+    /// Commands that were made durable in them.
+    pub commands: u64,
+    /// Commands that were refused by their own checks.
+    pub refused: u64,
+    /// Commands that wait for the writer.
+    pub queued: u64,
+    /// How many commits took how long, by [`COMMIT_CLASSES_US`].
+    pub commit_us: Vec<u64>,
+    /// Time of all commits together, in microseconds.
+    pub commit_us_sum: u64,
+    /// Entries that were appended to the ledger.
+    pub appended: u64,
+    /// Entries in the tree.
+    pub integrated: u64,
+    /// Entries under the newest checkpoint.
+    pub checkpointed: u64,
+    /// Facts found in memory.
+    pub facts_remembered: u64,
+    /// Facts read from the database.
+    pub facts_read: u64,
+    /// How often the store stopped taking work.
+    pub stops: u64,
+    /// Whether the vault is sealed.
+    pub sealed: bool,
+    /// Whether the store takes work.
+    pub working: bool,
+}
+
+/// One thing that must be well before work is accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// What.
+    pub name: &'static str,
+    /// What is wrong with it. `None`: it is well.
+    pub wrong: Option<&'static str>,
+}
+
+impl Authority {
+    /// The figures.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        let stats = self.store.stats();
+        let of = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        Figures {
+            commits: of(&stats.batches),
+            commands: of(&stats.commands),
+            refused: of(&stats.refused),
+            queued: self.store.queued() as u64,
+            commit_us: stats.commit_us.iter().map(of).collect(),
+            commit_us_sum: of(&stats.commit_us_sum),
+            appended: of(&stats.appended),
+            integrated: of(&stats.integrated),
+            checkpointed: of(&stats.checkpointed),
+            facts_remembered: of(&stats.snapshot_hits),
+            facts_read: of(&stats.snapshot_misses),
+            stops: of(&stats.stops),
+            sealed: self.vault.is_sealed(),
+            working: self.store.health() == Health::Working,
+        }
+    }
+
+    /// What must be well before work is accepted. Names nothing of any tenant.
+    #[must_use]
+    pub fn checks(&self) -> Vec<Check> {
+        let ledger = match self.store.health() {
+            Health::Working => None,
+            Health::Stopped { cause, .. } => Some(cause.code()),
+        };
+        let vault = self.vault.is_sealed().then_some("sealed");
+        let fork = self.store.fork().map(|_| "ledger_forked");
+        // Entries wait for their place in the tree: something is wrong with them, or with the head outside.
+        let tree = self.integration_stalled().then_some("integration_stalled");
+        [("ledger", ledger), ("tree", tree), ("vault", vault), ("fork", fork)]
+            .map(|(name, wrong)| Check { name, wrong })
+            .to_vec()
+    }
+}

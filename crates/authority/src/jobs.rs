@@ -1,0 +1,147 @@
+//! What happens by itself: expiry, the ledger's integration and checkpoints, lost runners, a sealed
+//! vault that looks for its key. Every job ends when the authority is dropped.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use accredit_core::task::Ending;
+use accredit_ledger::checkpoint::Checkpoint;
+
+use crate::Authority;
+use crate::fault::Fault;
+use crate::open::UNSEAL_EVERY;
+use crate::revoke::{End, end_with_descendants};
+
+/// How often tasks are looked at; expiry itself is exact, because every decision checks it.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+/// How often the ledger is integrated and a checkpoint signed (design: at most 1 s later).
+const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
+/// How long integration may fail before the authority is not ready: a few tries.
+const STALLED_AFTER: Duration = Duration::from_secs(3);
+/// Entries integrated in one step, so that no step is long.
+const INTEGRATE_MAX: usize = 4_096;
+/// Tasks expired in one change, so that a wave of them does not delay records.
+const EXPIRE_MAX: usize = 200;
+
+pub(crate) struct Jobs;
+
+impl Jobs {
+    pub(crate) fn start(authority: &Arc<Authority>) {
+        every(authority, SWEEP_EVERY, |a| async move {
+            a.expire_tasks().await?;
+            a.end_lost().await;
+            a.expire_requests().await
+        });
+        every(authority, INTEGRATE_EVERY, |a| async move {
+            let done = a.integrate().await;
+            a.note_integration(done.is_ok());
+            done
+        });
+        every(authority, UNSEAL_EVERY, |a| async move {
+            if a.vault.is_sealed() { a.unseal().await } else { Ok(()) }
+        });
+    }
+}
+
+/// Runs a job again and again until the authority is gone. A job that fails is tried again at its
+/// next turn; what it could not do stays undone and is reported once a minute.
+fn every<F>(authority: &Arc<Authority>, pause: Duration, job: impl Fn(Arc<Authority>) -> F + Send + 'static)
+where
+    F: Future<Output = Result<(), Fault>> + Send,
+{
+    let authority: Weak<Authority> = Arc::downgrade(authority);
+    tokio::spawn(async move {
+        let mut reported: Option<Instant> = None;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(authority) = authority.upgrade() else { return };
+            if let Err(fault) = job(authority).await
+                && reported.is_none_or(|at| at.elapsed() > Duration::from_secs(60))
+            {
+                tracing::warn!(%fault, "a background job could not do its work; it will try again");
+                reported = Some(Instant::now());
+            }
+        }
+    });
+}
+
+impl Authority {
+    async fn expire_tasks(&self) -> Result<(), Fault> {
+        loop {
+            let now = self.now();
+            let due = self.store.read(move |view| view.tasks_due(now, EXPIRE_MAX)).await?;
+            if due.is_empty() {
+                return Ok(());
+            }
+            let ended = self
+                .store
+                .change(move |tx| {
+                    let mut ended = Vec::new();
+                    let end = End { how: Ending::Expired, reason: None, by: "system", now };
+                    for due in due {
+                        let Some(task) = tx.task(&due.tenant, &due.id)? else { continue };
+                        // It may have been extended since it was looked at.
+                        if task.over_at(now) {
+                            end_with_descendants(tx, task, &end, &mut ended)?;
+                        }
+                    }
+                    Ok::<_, Fault>(ended)
+                })
+                .await?;
+            self.cut_tasks(&ended).await;
+        }
+    }
+
+    async fn expire_requests(&self) -> Result<(), Fault> {
+        let now = self.now();
+        self.store
+            .change(move |tx| {
+                tx.expire_requests(now, EXPIRE_MAX)?;
+                tx.forget_used(now, EXPIRE_MAX)?;
+                tx.forget_sessions(now)?;
+                Ok::<_, Fault>(())
+            })
+            .await?;
+        Ok(())
+    }
+
+    fn note_integration(&self, done: bool) {
+        let mut since = self.stalled_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        *since = if done { None } else { since.or_else(|| Some(Instant::now())) };
+    }
+
+    /// Whether entries have been waiting for their place in the tree for longer than [`STALLED_AFTER`].
+    pub(crate) fn integration_stalled(&self) -> bool {
+        let since = self.stalled_since.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        since.is_some_and(|at| at.elapsed() > STALLED_AFTER)
+    }
+
+    /// Waits until what was done is durable and under a checkpoint, before the process ends.
+    pub async fn quiesce(&self) {
+        self.store.flushed().await;
+        if let Err(fault) = self.integrate().await {
+            tracing::warn!(%fault, "the last entries wait for their checkpoint until the next start");
+        }
+    }
+
+    /// Integrates what was appended and signs a checkpoint over it.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be written or the vault is sealed.
+    pub async fn integrate(&self) -> Result<(), Fault> {
+        let Some(keys) = self.keys() else { return Ok(()) };
+        let mut before = None;
+        loop {
+            let size = self.store.integrate(INTEGRATE_MAX).await?.size;
+            if before.replace(size) == Some(size) {
+                break;
+            }
+        }
+        let origin = self.ledger_origin();
+        let signed = self
+            .store
+            .checkpoint(|size, root| Checkpoint::new(&origin, size, *root)?.sign(keys.ledger()))
+            .await;
+        signed.map(|_| ()).map_err(|error| Fault::unavailable("checkpoint_failed", error.to_string()))
+    }
+}

@@ -1,0 +1,430 @@
+//! Operators: people. A one-time link becomes a session; whoever presents the session is an [`Operator`].
+//!
+//! There is no password and no first visitor who becomes the owner: links are made on the machine of the
+//! authority, through its socket, or by somebody who is signed in.
+
+use std::fmt;
+use std::future::Future;
+
+use accredit_core::digest::Digest;
+use accredit_core::event::Event;
+use accredit_core::id::SessionId;
+use accredit_core::text::Owner;
+use accredit_core::time::Timestamp;
+use accredit_identity::operator::{LinkCode, SessionSecret};
+use accredit_store::{OperatorLink, OperatorSession};
+
+use crate::Authority;
+use crate::fault::{Fault, FaultKind};
+
+/// Life of a one-time link, in seconds: long enough to switch windows, too short to lie around.
+pub const LINK_TTL_S: u64 = 10 * 60;
+/// Longest life of a session, in seconds: a working day.
+pub const SESSION_TTL_S: u64 = 12 * 3_600;
+/// A session that was not used for so long ends, in seconds.
+pub const SESSION_IDLE_S: u64 = 2 * 3_600;
+/// How old the last sign of use may get before it is written anew, in seconds: one write in a while, not one per call.
+const SEEN_EVERY_S: u64 = 5 * 60;
+
+/// What an operator may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Everything that a person may do.
+    Admin,
+    /// Read everything, change nothing.
+    Auditor,
+}
+
+impl Role {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Admin => "admin",
+            Self::Auditor => "auditor",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Admin, Self::Auditor].into_iter().find(|role| role.as_str() == word)
+    }
+
+    /// Whether this role may do whatever `other` may.
+    const fn covers(self, other: Self) -> bool {
+        matches!((self, other), (Self::Admin, _) | (Self::Auditor, Self::Auditor))
+    }
+}
+
+/// The way a request came in. A session works only the way it was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Transport {
+    /// The local socket.
+    Socket,
+    /// The network listener.
+    Tcp,
+}
+
+impl Transport {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Socket => "socket",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    const fn stored(self) -> accredit_store::Transport {
+        match self {
+            Self::Socket => accredit_store::Transport::Socket,
+            Self::Tcp => accredit_store::Transport::Tcp,
+        }
+    }
+
+    const fn from_stored(stored: accredit_store::Transport) -> Self {
+        match stored {
+            accredit_store::Transport::Socket => Self::Socket,
+            accredit_store::Transport::Tcp => Self::Tcp,
+        }
+    }
+}
+
+/// A person who is signed in. Exists only after [`Authority::operator`] has looked the session up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operator {
+    name: Owner,
+    role: Role,
+    session: SessionId,
+    transport: Transport,
+    signed_in_at: Timestamp,
+    expires_at: Timestamp,
+}
+
+impl Operator {
+    /// Who it is.
+    #[must_use]
+    pub const fn name(&self) -> &Owner {
+        &self.name
+    }
+
+    /// What they may do.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Their session.
+    #[must_use]
+    pub const fn session(&self) -> &SessionId {
+        &self.session
+    }
+
+    /// The way in which the session works.
+    #[must_use]
+    pub const fn transport(&self) -> Transport {
+        self.transport
+    }
+
+    /// When they signed in.
+    #[must_use]
+    pub const fn signed_in_at(&self) -> Timestamp {
+        self.signed_in_at
+    }
+
+    /// When the session ends at the latest.
+    #[must_use]
+    pub const fn expires_at(&self) -> Timestamp {
+        self.expires_at
+    }
+
+    fn from_row(row: &OperatorSession) -> Option<Self> {
+        Some(Self {
+            name: Owner::parse(&row.operator).ok()?,
+            role: Role::parse(&row.role)?,
+            session: row.id.clone(),
+            transport: Transport::from_stored(row.transport),
+            signed_in_at: row.created_at,
+            expires_at: row.expires_at,
+        })
+    }
+}
+
+/// Who asks for a one-time link.
+pub enum LinkMaker<'a> {
+    /// Somebody who is signed in.
+    Operator(&'a Operator),
+    /// The user that the authority runs as, through the socket, outside of every task.
+    LocalUser {
+        /// Their user id.
+        uid: u32,
+    },
+}
+
+/// A one-time link.
+pub struct Link {
+    /// The code, shown this once.
+    pub code: LinkCode,
+    /// Who signs in with it.
+    pub operator: Owner,
+    /// From when on it no longer works.
+    pub expires_at: Timestamp,
+}
+
+/// A new session.
+pub struct SignedIn {
+    /// The secret, shown this once.
+    pub secret: SessionSecret,
+    /// Who is signed in.
+    pub operator: Operator,
+}
+
+impl Authority {
+    /// Makes a one-time link.
+    ///
+    /// # Errors
+    /// [`Fault`] when more is asked for than the maker may do, or for a name that is no person's.
+    pub async fn create_link(
+        &self,
+        by: LinkMaker<'_>,
+        operator: Option<Owner>,
+        role: Option<Role>,
+    ) -> Result<Link, Fault> {
+        let (maker, maker_role, via) = match by {
+            LinkMaker::Operator(operator) => (operator.name.clone(), operator.role, "session"),
+            LinkMaker::LocalUser { uid } => (local_user(uid)?, Role::Admin, "socket"),
+        };
+        let role = role.unwrap_or(maker_role);
+        if !maker_role.covers(role) {
+            let fault = Fault::new(
+                FaultKind::Denied,
+                "role_too_high",
+                format!("{} may not make a link for the role `{}`", maker, role.as_str()),
+                "Ask an administrator for the link.",
+            );
+            if let LinkMaker::Operator(operator) = by {
+                self.note_refusal(operator, "link.create", role.as_str(), &fault).await;
+            }
+            return Err(fault);
+        }
+        let operator = operator.unwrap_or_else(|| maker.clone());
+        if operator.as_str().starts_with("team:") {
+            return Err(Fault::invalid(
+                "not_a_person",
+                "a team cannot sign in",
+                "Name a person: `person@organisation`.",
+            ));
+        }
+        let code = LinkCode::from_random(self.draw32());
+        let (tenant, now) = (self.tenant().clone(), self.now());
+        let expires_at = now.plus_ms(ms(LINK_TTL_S));
+        let row = OperatorLink {
+            hash: Digest::from_bytes(*code.digest().as_bytes()),
+            tenant: tenant.clone(),
+            operator: operator.to_string(),
+            role: role.as_str().to_owned(),
+            expires_at,
+        };
+        self.store
+            .change(move |tx| {
+                tx.put_operator_link(&row)?;
+                let event = Event::new(&tenant, "operator.link_created")
+                    .with("operator", &row.operator)
+                    .with("role", &row.role)
+                    .with("by", &maker)
+                    .with("via", via)
+                    .with_number("expires_at", at(row.expires_at));
+                Ok::<_, Fault>(tx.append(event)?)
+            })
+            .await?;
+        Ok(Link { code, operator, expires_at })
+    }
+
+    /// Signs in: the link burns, whatever happens afterwards.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind `Unauthenticated`, recorded, for a code that is wrong, used or too old.
+    pub async fn sign_in(&self, code: &str, via: Transport, address: &str) -> Result<SignedIn, Fault> {
+        let Ok(code) = LinkCode::parse(code) else {
+            return Err(self.refuse_sign_in("malformed", via, address).await);
+        };
+        let (tenant, now) = (self.tenant().clone(), self.now());
+        let secret = SessionSecret::from_random(self.draw32());
+        let row_of = {
+            let id = SessionId::from_random(self.draw16());
+            let hash = Digest::from_bytes(*secret.digest().as_bytes());
+            move |link: OperatorLink| OperatorSession {
+                id,
+                hash,
+                tenant: link.tenant,
+                operator: link.operator,
+                role: link.role,
+                transport: via.stored(),
+                created_at: now,
+                idle_expires_at: now.plus_ms(ms(SESSION_IDLE_S)),
+                expires_at: now.plus_ms(ms(SESSION_TTL_S)),
+            }
+        };
+        let (hash, from) = (Digest::from_bytes(*code.digest().as_bytes()), address.to_owned());
+        let row = self
+            .store
+            .change(move |tx| {
+                let Some(link) = tx.redeem_operator_link(&hash, now)?.filter(|link| link.tenant == tenant)
+                else {
+                    return Ok(None);
+                };
+                let row = row_of(link);
+                tx.put_session(&row)?;
+                let event = Event::new(&tenant, "operator.signed_in")
+                    .with("operator", &row.operator)
+                    .with("session", &row.id)
+                    .with("role", &row.role)
+                    .with("method", format_args!("link over {}", via.as_str()))
+                    .with("address", from)
+                    .with_number("expires_at", at(row.expires_at));
+                tx.append(event)?;
+                Ok::<_, Fault>(Some(row))
+            })
+            .await?;
+        let Some(row) = row else { return Err(self.refuse_sign_in("not_usable", via, address).await) };
+        let operator = Operator::from_row(&row).ok_or_else(|| broken_session(&row.id))?;
+        Ok(SignedIn { secret, operator })
+    }
+
+    async fn refuse_sign_in(&self, code: &'static str, via: Transport, address: &str) -> Fault {
+        let event = Event::new(self.tenant(), "operator.sign_in_refused")
+            .with("method", format_args!("link over {}", via.as_str()))
+            .with("address", address)
+            .with("code", code);
+        // Without its record the failure is not answered as a failure to sign in, but as ours.
+        if let Err(fault) = self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await {
+            return fault.into();
+        }
+        Fault::new(
+            FaultKind::Unauthenticated,
+            "link_not_usable",
+            "this link is wrong, was used before, or is too old",
+            "Make a new one on the machine of the server: `accredit login --link`.",
+        )
+    }
+
+    /// Who presents this session.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind `Unauthenticated`, in the same words for every reason.
+    pub async fn operator(&self, secret: &str, via: Transport) -> Result<Operator, Fault> {
+        let secret = SessionSecret::parse(secret).map_err(|_| no_session())?;
+        let (tenant, now) = (self.tenant().clone(), self.now());
+        let hash = Digest::from_bytes(*secret.digest().as_bytes());
+        let row = self.store.read(move |view| view.session(&hash, via.stored(), now)).await?;
+        let row = row.filter(|row| row.tenant == tenant).ok_or_else(no_session)?;
+        let operator = Operator::from_row(&row).ok_or_else(|| broken_session(&row.id))?;
+        let idle = now.plus_ms(ms(SESSION_IDLE_S)).min(row.expires_at);
+        if idle.ms_since(row.idle_expires_at) > ms(SEEN_EVERY_S) {
+            self.store.change(move |tx| Ok::<_, Fault>(tx.touch_session(&hash, idle)?)).await?;
+        }
+        Ok(operator)
+    }
+
+    /// Ends the session.
+    ///
+    /// # Errors
+    /// [`Fault`] when the change could not be made durable: then the session goes on.
+    pub async fn sign_out(&self, by: &Operator) -> Result<(), Fault> {
+        let (tenant, id) = (self.tenant().clone(), by.session.clone());
+        let event =
+            Event::new(&tenant, "operator.signed_out").with("operator", &by.name).with("session", &id);
+        self.store
+            .change(move |tx| {
+                tx.end_session(&tenant, &id)?;
+                tx.append(event)?;
+                Ok::<_, Fault>(())
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Does what an operator asks for if their role may, and records it when it is refused.
+    ///
+    /// # Errors
+    /// [`Fault`] of the use case, or of kind `Denied`.
+    pub async fn as_operator<T>(
+        &self,
+        by: &Operator,
+        operation: &'static str,
+        target: impl fmt::Display,
+        doing: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        let done = if by.role.covers(Role::Admin) { doing.await } else { Err(may_not_change(by)) };
+        if let Err(fault) = &done {
+            self.note_refusal(by, operation, target, fault).await;
+        }
+        done
+    }
+
+    async fn note_refusal(
+        &self,
+        by: &Operator,
+        operation: &'static str,
+        target: impl fmt::Display,
+        fault: &Fault,
+    ) {
+        match fault.kind {
+            // Nothing was refused: we could not do it, and probably cannot record it either.
+            FaultKind::Overloaded | FaultKind::Unavailable => return,
+            FaultKind::Invalid
+            | FaultKind::Unauthenticated
+            | FaultKind::Denied
+            | FaultKind::NotFound
+            | FaultKind::Conflict => {}
+        }
+        let event = Event::new(self.tenant(), "operator.refused")
+            .with("operator", &by.name)
+            .with("session", &by.session)
+            .with("role", by.role.as_str())
+            .with("operation", operation)
+            .with("target", target)
+            .with("code", fault.code)
+            .with("reason", &fault.detail);
+        if let Err(error) = self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await {
+            tracing::error!(%error, operation, "a refused operation could not be recorded");
+        }
+    }
+}
+
+fn local_user(uid: u32) -> Result<Owner, Fault> {
+    Owner::parse(&format!("uid-{uid}@localhost"))
+        .map_err(|e| Fault::invalid("not_a_person", e.to_string(), "Name a person."))
+}
+
+fn no_session() -> Fault {
+    Fault::new(
+        FaultKind::Unauthenticated,
+        "session_not_valid",
+        "there is no such session, or it has ended, or it was made over another way in",
+        "Sign in again: `accredit login`.",
+    )
+}
+
+fn broken_session(id: &SessionId) -> Fault {
+    tracing::error!(session = %id, "a stored session cannot be read");
+    Fault::unavailable("session_broken", "the stored session cannot be read")
+}
+
+fn may_not_change(by: &Operator) -> Fault {
+    Fault::new(
+        FaultKind::Denied,
+        "role_may_not",
+        format!("the role `{}` of {} changes nothing", by.role.as_str(), by.name),
+        "Ask an administrator to do it.",
+    )
+}
+
+/// Seconds as milliseconds.
+pub(crate) fn ms(seconds: u64) -> i64 {
+    i64::try_from(seconds.saturating_mul(1_000)).unwrap_or(i64::MAX)
+}
+
+/// A moment as a number of an event.
+pub(crate) fn at(moment: Timestamp) -> u64 {
+    u64::try_from(moment.as_ms()).unwrap_or(0)
+}

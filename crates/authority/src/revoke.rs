@@ -1,0 +1,196 @@
+//! One call that ends things and returns when it is over: the change is durable, what was under
+//! way is cut, and the report says what is not.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use accredit_core::event::{Event, about_task};
+use accredit_core::id::{AgentName, CredentialName, TaskId};
+use accredit_core::task::{Ending, Task};
+use accredit_core::text::Reason;
+use accredit_core::time::Timestamp;
+use accredit_store::{TaskFilter, TaskStatus, Tx};
+
+use crate::Authority;
+use crate::fault::Fault;
+use crate::live::{About, CutReport};
+
+/// What is to be revoked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// One task and everything below it.
+    Task(TaskId),
+    /// Every task of one agent.
+    Agent(AgentName),
+    /// One credential, for everybody.
+    Credential(CredentialName),
+    /// Every task of the tenant.
+    All,
+}
+
+/// What a revocation did.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Tasks that were ended by this call.
+    pub tasks_ended: Vec<TaskId>,
+    /// Credentials that were revoked by this call.
+    pub credentials_revoked: Vec<CredentialName>,
+    /// Actions under way that were cut.
+    pub cut: usize,
+    /// Actions under way that had not stopped when the call returned.
+    pub pending: usize,
+    /// From the call to its return, in milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Authority {
+    /// Revokes, and returns when nothing goes out any more. Revoking again, or what does not
+    /// exist as an active thing, changes nothing and is no error.
+    ///
+    /// # Errors
+    /// [`Fault`] when the change could not be made durable: then nothing was revoked.
+    pub async fn revoke(
+        self: &Arc<Self>,
+        by: &str,
+        target: Target,
+        reason: Option<Reason>,
+    ) -> Result<Report, Fault> {
+        let started = Instant::now();
+        let mut report = self.narrow(by, target.clone(), reason).await?;
+        let cut = self.cut_target(&target, &report.tasks_ended).await;
+        report.cut = cut.cut;
+        report.pending = cut.pending;
+        report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(report)
+    }
+
+    async fn narrow(&self, by: &str, target: Target, reason: Option<Reason>) -> Result<Report, Fault> {
+        let (tenant, now, by) = (self.tenant().clone(), self.now(), by.to_owned());
+        let report = self
+            .store
+            .change(move |tx| {
+                let mut report = Report::default();
+                let how = End { how: Ending::Revoked, reason: reason.as_ref(), by: &by, now };
+                match &target {
+                    Target::Task(id) => {
+                        if let Some(task) = tx.task(&tenant, id)? {
+                            end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
+                        }
+                    }
+                    Target::Agent(agent) => {
+                        for task in tx.active_tasks_of(&tenant, agent)? {
+                            end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
+                        }
+                    }
+                    Target::All => {
+                        for task in tx.tasks(&tenant, &all_active())? {
+                            end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
+                        }
+                        let ended = report.tasks_ended.len() as u64;
+                        let event = Event::new(&tenant, "revoke.all")
+                            .with("by", &by)
+                            .with_opt("reason", reason.as_ref());
+                        tx.append(event.with_number("tasks", ended))?;
+                    }
+                    Target::Credential(name) => {
+                        let Some(credential) = tx.credential(&tenant, name)? else {
+                            return Ok(report);
+                        };
+                        if !credential.active() {
+                            return Ok(report);
+                        }
+                        let revoked = credential.revoke(reason.clone(), now);
+                        tx.delete_sealed(&tenant, name)?;
+                        tx.put_credential(&revoked)?;
+                        let event = Event::new(&tenant, "credential.revoked")
+                            .with("credential", name)
+                            .with("resource", &revoked.resource)
+                            .with("by", &by)
+                            .with_opt("reason", reason.as_ref());
+                        tx.append(event)?;
+                        report.credentials_revoked.push(name.clone());
+                    }
+                }
+                Ok::<_, Fault>(report)
+            })
+            .await?;
+        if !report.credentials_revoked.is_empty() {
+            self.blobs.clear();
+        }
+        Ok(report)
+    }
+
+    async fn cut_target(&self, target: &Target, ended: &[TaskId]) -> CutReport {
+        let tenant = self.tenant().clone();
+        match target {
+            Target::Task(_) => self.cut_tasks(ended).await,
+            Target::Agent(agent) => {
+                let ended: std::collections::BTreeSet<_> = ended.iter().collect();
+                self.live.cut(|a| a.tenant == tenant && (a.agent == *agent || ended.contains(&a.task))).await
+            }
+            Target::Credential(name) => self.cut_credential(name).await,
+            Target::All => self.live.cut(|a| a.tenant == tenant).await,
+        }
+    }
+
+    /// Cuts what is under way in the name of these tasks.
+    pub(crate) async fn cut_tasks(&self, tasks: &[TaskId]) -> CutReport {
+        if tasks.is_empty() {
+            return CutReport::default();
+        }
+        let tenant = self.tenant().clone();
+        let tasks: std::collections::BTreeSet<_> = tasks.iter().collect();
+        self.live.cut(|a: &About| a.tenant == tenant && tasks.contains(&a.task)).await
+    }
+
+    /// Cuts what is under way with this credential; for whatever narrows it.
+    pub async fn cut_credential(&self, name: &CredentialName) -> CutReport {
+        let tenant = self.tenant().clone();
+        self.blobs.clear();
+        self.live.cut(|a| a.tenant == tenant && a.credential.as_ref() == Some(name)).await
+    }
+
+    /// Cuts what is under way by this agent; for its suspension.
+    pub async fn cut_agent(&self, name: &AgentName) -> CutReport {
+        let tenant = self.tenant().clone();
+        self.live.cut(|a| a.tenant == tenant && a.agent == *name).await
+    }
+}
+
+/// Every task that has not ended, as one list: a revocation of everything is one change.
+fn all_active() -> TaskFilter {
+    TaskFilter { status: Some(TaskStatus::Active), limit: usize::MAX, ..TaskFilter::default() }
+}
+
+/// How tasks are ended in one change.
+pub(crate) struct End<'a> {
+    pub how: Ending,
+    pub reason: Option<&'a Reason>,
+    pub by: &'a str,
+    pub now: Timestamp,
+}
+
+/// Ends a task and every task below it, inside one change. Adds the ids of those that it ended.
+pub(crate) fn end_with_descendants(
+    tx: &mut Tx<'_>,
+    task: Task,
+    end: &End<'_>,
+    ended: &mut Vec<TaskId>,
+) -> Result<(), Fault> {
+    let below = tx.descendants(&task.tenant, &task.id)?;
+    for task in std::iter::once(task).chain(below) {
+        if matches!(task.state, accredit_core::task::TaskState::Ended { .. }) {
+            continue;
+        }
+        let task = task.end(end.how, end.reason.cloned(), end.now);
+        tx.put_task(&task)?;
+        tx.withdraw_requests(&task.tenant, &task.id, end.now)?;
+        let event = about_task("task.ended", &task)
+            .with("outcome", end.how)
+            .with("by", end.by)
+            .with_opt("reason", end.reason);
+        tx.append(event)?;
+        ended.push(task.id);
+    }
+    Ok(())
+}

@@ -1,0 +1,459 @@
+//! Tasks: propose and start, renew the token, extend, end, hold.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use accredit_core::boundary::Boundary;
+use accredit_core::decision::Outcome;
+use accredit_core::event::{Event, about_task};
+use accredit_core::id::{TaskId, TemplateName, TokenId};
+use accredit_core::start::{Proposal, StartQuestion, decide_start};
+use accredit_core::task::{Ending, Instance, Task, TaskState, TransitionError};
+use accredit_core::text::{Purpose, Reason, Requester, Workflow};
+use accredit_core::time::Timestamp;
+use accredit_identity::agent::ProvenAgent;
+use accredit_identity::caller::Caller;
+use accredit_identity::token::{Subject, TaskToken, TaskTokenClaims, mint};
+
+use crate::Authority;
+use crate::fault::{Fault, FaultKind};
+use crate::live::CutReport;
+use crate::revoke::{End, end_with_descendants};
+use crate::settings::TOKEN_TTL_S;
+
+/// How long a task waits for its runner after its start, or after a restart of the authority.
+const RUNNER_ARRIVES: Duration = Duration::from_secs(15);
+/// How long a task waits for its runner to come back after its connection broke.
+const RUNNER_RETURNS: Duration = Duration::from_secs(2);
+
+/// What is asked for when a task is to start.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// What it is for.
+    pub purpose: Purpose,
+    /// Where the work is tracked.
+    pub workflow: Option<Workflow>,
+    /// The person who asked.
+    pub requested_by: Option<Requester>,
+    /// The task that hands authority down.
+    pub parent: Option<TaskId>,
+    /// The template to start from.
+    pub template: Option<TemplateName>,
+    /// The boundary, when no template is named.
+    pub boundary: Option<Boundary>,
+    /// Life in seconds, when not the template's or the default.
+    pub ttl_s: Option<u64>,
+    /// Whether a runner will hold it.
+    pub held: bool,
+    /// Process id and user id of the runner, as the kernel says at the other end of the socket.
+    pub runner: Option<(u32, u32)>,
+}
+
+/// A started task with its first token.
+pub struct Started {
+    /// The task.
+    pub task: Task,
+    /// Its token.
+    pub token: IssuedToken,
+}
+
+/// A token, and until when it is good.
+pub struct IssuedToken {
+    /// The token.
+    pub token: TaskToken,
+    /// From when on it is refused.
+    pub expires_at: Timestamp,
+}
+
+impl Authority {
+    /// Proposes a task and, if policy lets it, starts it and issues its first token. What is
+    /// granted is never more than what was asked.
+    ///
+    /// # Errors
+    /// [`Fault`]: refused by policy, an unknown template, a boundary that names nothing, …
+    pub async fn start_task(&self, by: ProvenAgent, wanted: Wanted) -> Result<Started, Fault> {
+        let (boundary, ttl_s) = self.shape(&wanted)?;
+        if wanted.parent.is_some() {
+            return Err(Fault::invalid(
+                "parent_unsupported",
+                "a task cannot be handed down yet",
+                "Start it without `parent`; delegation comes with a later version.",
+            ));
+        }
+        let now = self.now();
+        let task = Task {
+            tenant: by.tenant().clone(),
+            id: TaskId::from_random(self.draw16()),
+            agent: by.agent().clone(),
+            instance: Instance {
+                id: by.instance().clone(),
+                attestation: by.attestation(),
+                key: *by.key(),
+                process: wanted.runner,
+            },
+            purpose: wanted.purpose.clone(),
+            workflow: wanted.workflow.clone(),
+            requested_by: wanted.requested_by.clone(),
+            parent: None,
+            template: wanted.template.clone(),
+            boundary: boundary.clone(),
+            proposed_at: now,
+            held: wanted.held,
+            state: TaskState::Proposed,
+        };
+        let proposal = Proposal {
+            purpose: wanted.purpose,
+            workflow: wanted.workflow,
+            requested_by: wanted.requested_by,
+            template: wanted.template,
+            boundary,
+            ttl_s,
+        };
+        let task = self.propose(by, proposal, task, now).await?;
+        if task.held {
+            self.holds.expect(task.id.clone(), RUNNER_ARRIVES);
+        }
+        let token = self.issue(&task, now).await?;
+        Ok(Started { task, token })
+    }
+
+    /// The boundary and life of what is wanted.
+    fn shape(&self, wanted: &Wanted) -> Result<(Boundary, u64), Fault> {
+        let max = self.settings.task_ttl_s_max;
+        let (boundary, default_s) = match (&wanted.template, &wanted.boundary) {
+            (Some(_), Some(_)) => {
+                return Err(Fault::invalid(
+                    "template_and_boundary",
+                    "a template and a boundary were given",
+                    "Give one of the two.",
+                ));
+            }
+            (None, None) => {
+                return Err(Fault::invalid(
+                    "no_boundary",
+                    "neither a template nor a boundary was given",
+                    "Name a template (`accredit template ls`) or grants such as `github: GET *`.",
+                ));
+            }
+            (Some(name), None) => {
+                let template =
+                    self.settings.template(name).ok_or_else(|| Fault::not_found("template", name))?;
+                (template.boundary.clone(), template.ttl_s)
+            }
+            (None, Some(boundary)) => (boundary.clone(), self.settings.default_ttl_s()),
+        };
+        if boundary.usable.is_empty() {
+            return Err(Fault::invalid(
+                "no_boundary",
+                "the boundary grants nothing",
+                "Give at least one grant such as `github: GET *`.",
+            ));
+        }
+        let ttl_s = wanted.ttl_s.unwrap_or(default_s.min(max));
+        if ttl_s == 0 || ttl_s > max {
+            let detail = format!("a task lives 1 to {max} seconds here");
+            return Err(Fault::invalid(
+                "ttl_out_of_range",
+                detail,
+                "Ask for a shorter life; it can be extended.",
+            ));
+        }
+        Ok((boundary, ttl_s))
+    }
+
+    /// Decides the start and makes the answer durable, in one change.
+    async fn propose(
+        &self,
+        by: ProvenAgent,
+        proposal: Proposal,
+        task: Task,
+        now: Timestamp,
+    ) -> Result<Task, Fault> {
+        let tenant = task.tenant.clone();
+        let head = self.policy_head().await?;
+        let policies = self.policy_set(head).await?;
+        let max_s = self.settings.task_ttl_s_max;
+        let proven = !by.attestation().is_unattested();
+        self.store
+            .change(move |tx| {
+                if tx.policy_head(&tenant)? != Some(head) {
+                    return Err(Fault::conflict(
+                        "policy_changed",
+                        "the policy changed meanwhile",
+                        "Repeat the call.",
+                    ));
+                }
+                let Some(agent) = tx.agent(&tenant, &task.agent)? else {
+                    return Err(Fault::not_found("agent", &task.agent));
+                };
+                let owner = tx.owner(&tenant, &agent.owner)?;
+                let Some(owner) = owner else { return Err(Fault::not_found("owner", &agent.owner)) };
+                for grant in &proposal.boundary.usable {
+                    if tx.resource(&tenant, grant.resource())?.is_none() {
+                        return Err(Fault::not_found("resource", grant.resource()));
+                    }
+                }
+                tx.append(about_task("task.proposed", &task).with_list("boundary", &task.boundary.usable))?;
+                let decision = decide_start(&StartQuestion {
+                    agent: &agent,
+                    agent_owner: &owner.standing,
+                    proven,
+                    proposal: &proposal,
+                    policies: &policies,
+                    now,
+                });
+                if let Outcome::Ask(_, refusal) | Outcome::Deny(refusal) = decision.outcome {
+                    // The refusal is recorded, so this change commits; nothing is started.
+                    let event = about_task("task.refused", &task)
+                        .with("code", refusal.code)
+                        .with_list("policies", &decision.grounds.policies)
+                        .with_list("errors", &decision.grounds.errors)
+                        .with("policy_set", head);
+                    tx.append(event)?;
+                    return Ok(Err(Fault::from(refusal)));
+                }
+                let task = task.start(proposal.ttl_s, max_s, now).map_err(|e| wrong_state(&e))?;
+                tx.put_task(&task)?;
+                let mut event = about_task("task.started", &task)
+                    .with_list("boundary", &task.boundary.usable)
+                    .with_list("policies", &decision.grounds.policies)
+                    .with("policy_set", head)
+                    .with_flag("held", task.held);
+                if let TaskState::Active { expires_at, .. } = &task.state {
+                    event = event.with_number("expires_at", u64::try_from(expires_at.as_ms()).unwrap_or(0));
+                }
+                tx.append(event)?;
+                Ok(Ok(task))
+            })
+            .await?
+    }
+
+    /// Issues another token to the running instance that holds the task.
+    ///
+    /// # Errors
+    /// [`Fault`] when the task is over or the caller is not its holder.
+    pub async fn renew_token(&self, caller: &Caller) -> Result<IssuedToken, Fault> {
+        let task = self.own_task(caller).await?;
+        let now = self.now();
+        task.active_at(now).map_err(|e| over(&e))?;
+        self.issue(&task, now).await
+    }
+
+    /// The task of a caller, as it stands.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is none, or it was given to another instance.
+    pub async fn own_task(&self, caller: &Caller) -> Result<Task, Fault> {
+        let (tenant, id) = (caller.tenant().clone(), caller.task().clone());
+        let task = self.store.read(move |view| view.task(&tenant, &id)).await?;
+        task.filter(|t| t.instance.id == *caller.instance() && t.instance.key == *caller.key())
+            .ok_or_else(|| Fault::not_found("task", caller.task()))
+    }
+
+    async fn issue(&self, task: &Task, now: Timestamp) -> Result<IssuedToken, Fault> {
+        let keys = self.keys().ok_or_else(Fault::sealed)?;
+        let (_, ends) = task.active_at(now).map_err(|e| over(&e))?;
+        let expires_at = ends.min(now.plus_ms(i64::try_from(TOKEN_TTL_S * 1_000).unwrap_or(0)));
+        let (tenant, name) = (task.tenant.clone(), task.agent.clone());
+        let agent = self.store.read(move |view| view.agent(&tenant, &name)).await?;
+        let agent = agent.ok_or_else(|| Fault::not_found("agent", &task.agent))?;
+        let id = self.spiffe_id(&agent)?;
+        let asked_by = task.requested_by.as_ref().and_then(|r| Subject::parse(r.as_str()).ok());
+        let token_id = TokenId::from_random(self.draw16());
+        let claims = TaskTokenClaims {
+            issuer: self.settings.issuer.clone(),
+            subject: asked_by.unwrap_or_else(|| Subject::from(&id)),
+            audience: self.settings.gateway_url.clone(),
+            issued_at: now,
+            expires_at,
+            id: token_id.clone(),
+            agent: id,
+            instance: task.instance.id.clone(),
+            attestation: task.instance.attestation,
+            task: task.id.clone(),
+            actor: None,
+            key: task.instance.key,
+            authorization_details: vec![serde_json::json!({
+                "type": "accredit_task",
+                "purpose": task.purpose,
+            })],
+        };
+        let (key, kid) = keys.token();
+        let token =
+            mint(claims, key, kid).map_err(|e| Fault::unavailable("token_not_made", e.to_string()))?;
+        let event = Event::new(&task.tenant, "token.issued")
+            .with("task", &task.id)
+            .with("agent", &task.agent)
+            .with("instance", &task.instance.id)
+            .with("token", token_id)
+            .with_number("expires_at", u64::try_from(expires_at.as_ms()).unwrap_or(0));
+        self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await?;
+        Ok(IssuedToken { token, expires_at })
+    }
+
+    /// Extends a task. For operators: an agent does not widen its own authority.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is no such task, it is not active, or it would live too long.
+    pub async fn extend_task(&self, by: &str, id: TaskId, by_s: u64) -> Result<Task, Fault> {
+        let (tenant, now, by, max_s) =
+            (self.tenant().clone(), self.now(), by.to_owned(), self.settings.task_ttl_s_max);
+        let task = self
+            .store
+            .change(move |tx| {
+                let Some(task) = tx.task(&tenant, &id)? else { return Err(Fault::not_found("task", &id)) };
+                let task = task.extend(by_s, max_s, now).map_err(|e| wrong_state(&e))?;
+                tx.put_task(&task)?;
+                let mut event = about_task("task.extended", &task).with("by", &by);
+                if let TaskState::Active { expires_at, .. } = &task.state {
+                    event = event.with_number("expires_at", u64::try_from(expires_at.as_ms()).unwrap_or(0));
+                }
+                tx.append(event)?;
+                Ok(task)
+            })
+            .await?;
+        Ok(task)
+    }
+
+    /// Ends a task and everything below it, and cuts what is under way. Ending an ended task
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// [`Fault`] when there is no such task or the change could not be made durable.
+    pub async fn end_task(
+        &self,
+        by: &str,
+        id: TaskId,
+        how: Ending,
+        reason: Option<Reason>,
+    ) -> Result<(Task, CutReport), Fault> {
+        let (tenant, now, by, asked) = (self.tenant().clone(), self.now(), by.to_owned(), id.clone());
+        let (task, ended) = self
+            .store
+            .change(move |tx| {
+                let Some(task) = tx.task(&tenant, &asked)? else {
+                    return Err(Fault::not_found("task", &asked));
+                };
+                let mut ended = Vec::new();
+                let end = End { how, reason: reason.as_ref(), by: &by, now };
+                end_with_descendants(tx, task, &end, &mut ended)?;
+                let task = tx.task(&tenant, &asked)?.ok_or_else(|| Fault::not_found("task", &asked))?;
+                Ok((task, ended))
+            })
+            .await?;
+        self.holds.forget(&id);
+        let cut = self.cut_tasks(&ended).await;
+        Ok((task, cut))
+    }
+
+    /// Holds a task for its runner: when the guard is dropped and does not come back within
+    /// moments, the task ends as failed.
+    ///
+    /// # Errors
+    /// [`Fault`] when the task is over or the caller is not its holder.
+    pub async fn hold_task(self: &Arc<Self>, caller: &Caller) -> Result<Hold, Fault> {
+        let task = self.own_task(caller).await?;
+        task.active_at(self.now()).map_err(|e| over(&e))?;
+        self.holds.take(&task.id);
+        Ok(Hold { authority: self.clone(), task: task.id })
+    }
+
+    /// After a start: tasks that were held wait for their runners to come back.
+    pub(crate) async fn expect_runners(&self) -> Result<(), Fault> {
+        for task in self.store.read(|view| view.held_tasks()).await? {
+            self.holds.expect(task.id, RUNNER_ARRIVES);
+        }
+        Ok(())
+    }
+
+    /// Ends the tasks whose runners are gone.
+    pub(crate) async fn end_lost(&self) {
+        for task in self.holds.lost() {
+            let reason = Reason::parse("its runner is gone").ok();
+            if let Err(fault) = self.end_task("system", task.clone(), Ending::Failed, reason).await {
+                tracing::warn!(%task, %fault, "a task without its runner could not be ended yet");
+                if fault.kind != FaultKind::NotFound {
+                    self.holds.expect(task, RUNNER_RETURNS);
+                }
+            }
+        }
+    }
+}
+
+fn wrong_state(error: &TransitionError) -> Fault {
+    Fault::conflict("wrong_state", error.to_string(), "Look at it with `accredit task show`.")
+}
+
+fn over(error: &TransitionError) -> Fault {
+    Fault::new(FaultKind::Denied, "task_ended", error.to_string(), "Start a new task if the work must go on.")
+}
+
+/// Which held tasks have their runner.
+#[derive(Default)]
+pub(crate) struct Holds(Mutex<BTreeMap<TaskId, HoldState>>);
+
+enum HoldState {
+    /// This many connections of its runner.
+    Held(usize),
+    /// None; lost at this instant.
+    Waiting(Instant),
+}
+
+impl Holds {
+    fn expect(&self, task: TaskId, within: Duration) {
+        self.lock().entry(task).or_insert(HoldState::Waiting(Instant::now() + within));
+    }
+
+    fn take(&self, task: &TaskId) {
+        let mut holds = self.lock();
+        let count = match holds.get(task) {
+            Some(HoldState::Held(count)) => count + 1,
+            Some(HoldState::Waiting(_)) | None => 1,
+        };
+        holds.insert(task.clone(), HoldState::Held(count));
+    }
+
+    fn release(&self, task: &TaskId) {
+        let mut holds = self.lock();
+        match holds.get_mut(task) {
+            Some(HoldState::Held(count)) if *count > 1 => *count -= 1,
+            Some(state @ HoldState::Held(_)) => *state = HoldState::Waiting(Instant::now() + RUNNER_RETURNS),
+            Some(HoldState::Waiting(_)) | None => {}
+        }
+    }
+
+    fn forget(&self, task: &TaskId) {
+        self.lock().remove(task);
+    }
+
+    fn lost(&self) -> Vec<TaskId> {
+        let now = Instant::now();
+        let mut holds = self.lock();
+        let lost: Vec<TaskId> = holds
+            .iter()
+            .filter(|(_, state)| matches!(state, HoldState::Waiting(until) if *until <= now))
+            .map(|(task, _)| task.clone())
+            .collect();
+        for task in &lost {
+            holds.remove(task);
+        }
+        lost
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<TaskId, HoldState>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A runner's hold on its task.
+pub struct Hold {
+    authority: Arc<Authority>,
+    task: TaskId,
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.authority.holds.release(&self.task);
+    }
+}

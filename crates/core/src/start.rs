@@ -1,0 +1,247 @@
+//! Whether a task may start: who asks, whether it may act at all, then policy.
+//!
+//! Pure, like [`crate::decide`]. What a start decides about is the boundary that is asked for; every
+//! use of it is decided again, from the facts of that moment.
+
+use accredit_identity::id::TemplateName;
+
+use crate::agent::Agent;
+use crate::boundary::Boundary;
+use crate::decision::{Grounds, Outcome};
+use crate::owner::Standing;
+use crate::policy::slice::About;
+use crate::policy::{Evaluation, PolicySet, Verdict, context, entities, schema};
+use crate::refusal::{Code, Refusal};
+use crate::text::{Purpose, Requester, Workflow};
+use crate::time::Timestamp;
+
+/// What an agent asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Proposal {
+    /// What the task is for.
+    pub purpose: Purpose,
+    /// Where the work is tracked.
+    pub workflow: Option<Workflow>,
+    /// The person who asked for it.
+    pub requested_by: Option<Requester>,
+    /// The template that it is started from. `None`: ad hoc.
+    pub template: Option<TemplateName>,
+    /// What it would touch.
+    pub boundary: Boundary,
+    /// How long it would live, in seconds.
+    pub ttl_s: u64,
+}
+
+/// Everything that the decision is made from.
+pub struct StartQuestion<'a> {
+    /// Who asks.
+    pub agent: &'a Agent,
+    /// Whether the agent's owner still answers.
+    pub agent_owner: &'a Standing,
+    /// Whether the instance proved itself with a key.
+    pub proven: bool,
+    /// What is asked for.
+    pub proposal: &'a Proposal,
+    /// The compiled policy set in force.
+    pub policies: &'a PolicySet,
+    /// The instant to decide for.
+    pub now: Timestamp,
+}
+
+/// The answer, and what it rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDecision {
+    /// The answer.
+    pub outcome: Outcome,
+    /// What the policy engine said.
+    pub grounds: Grounds,
+}
+
+/// Decides whether the task may start.
+#[must_use]
+pub fn decide_start(question: &StartQuestion<'_>) -> StartDecision {
+    match may_ask(question) {
+        Ok(()) => by_policy(question),
+        Err(refusal) => StartDecision { outcome: Outcome::Deny(refusal), grounds: Grounds::default() },
+    }
+}
+
+fn may_ask(question: &StartQuestion<'_>) -> Result<(), Refusal> {
+    let agent = question.agent;
+    if !agent.enabled() {
+        let detail = format!("the agent `{}` is suspended", agent.name);
+        return Err(Refusal::new(Code::AgentSuspended, detail, format!("Ask {} to resume it.", agent.owner)));
+    }
+    if let Standing::Lapsed { .. } = question.agent_owner {
+        let detail = format!("{} no longer answers for the agent", agent.owner);
+        return Err(Refusal::new(Code::OwnerLapsed, detail, "Ask an administrator to name a new owner."));
+    }
+    match &question.proposal.template {
+        Some(name) if name.as_str() == schema::ADHOC => {
+            let detail = format!("`{name}` stands for tasks without a template and cannot name one");
+            Err(Refusal::new(Code::DeniedByPolicy, detail, "Name another template, or none."))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn by_policy(question: &StartQuestion<'_>) -> StartDecision {
+    let plain = evaluate(question, false);
+    let (verdict, grounds) = question.policies.judge(plain, || evaluate(question, true));
+    let owner = &question.agent.owner;
+    let what = what(question);
+    let outcome = match verdict {
+        Verdict::Allow => Outcome::Allow,
+        Verdict::Ask(terms) => Outcome::Ask(
+            terms,
+            Refusal::new(
+                Code::ApprovalPending,
+                format!("starting {what} needs a person's approval"),
+                "Tell the user, and ask for the same task again after approval.",
+            ),
+        ),
+        Verdict::Deny => Outcome::Deny(Refusal::new(
+            Code::DeniedByPolicy,
+            format!("policy does not allow `{}` to start {what}", question.agent.name),
+            format!("Do not try another way. If the work needs it, ask {owner}, who answers for this agent."),
+        )),
+        Verdict::Unsure => Outcome::Deny(Refusal::new(
+            Code::PolicyError,
+            "a policy about starting tasks could not be evaluated",
+            "Do not repeat it. Tell whoever maintains the policies.",
+        )),
+    };
+    StartDecision { outcome, grounds }
+}
+
+fn evaluate(question: &StartQuestion<'_>, granted: bool) -> Evaluation {
+    let StartQuestion { agent, proven, proposal, policies, now, .. } = question;
+    let template = proposal.template.as_ref();
+    let entities = match entities::for_start(agent, template) {
+        Ok(entities) => entities,
+        Err(e) => return Evaluation::failed(&e),
+    };
+    let about = About {
+        principal: &schema::agent(&agent.name),
+        action: schema::start(),
+        resource: &schema::template(template),
+        within: None,
+        tenant: &schema::tenant(&agent.tenant),
+    };
+    policies.evaluate(about, &entities, &context::of_start(proposal, *proven, *now, granted))
+}
+
+fn what(question: &StartQuestion<'_>) -> String {
+    match &question.proposal.template {
+        Some(name) => format!("a task from the template `{name}`"),
+        None => "a task without a template".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::AgentStatus;
+    use crate::fixture;
+    use crate::text::Reason;
+
+    fn proposal(template: Option<&str>, grants: &[&str]) -> Proposal {
+        Proposal {
+            purpose: Purpose::parse("fix checkout bug").expect("a purpose"),
+            workflow: Some(Workflow::parse("SHOP-12").expect("a workflow")),
+            requested_by: None,
+            template: template.map(|t| TemplateName::parse(t).expect("a name")),
+            boundary: Boundary::parse(grants.iter().copied()).expect("grants"),
+            ttl_s: 600,
+        }
+    }
+
+    fn code(
+        agent: &Agent,
+        owner: &Standing,
+        proposal: &Proposal,
+        policies: &str,
+    ) -> (&'static str, Vec<String>) {
+        let policies = fixture::set(policies);
+        let now = fixture::now();
+        let question =
+            StartQuestion { agent, agent_owner: owner, proven: false, proposal, policies: &policies, now };
+        let StartDecision { outcome, grounds } = decide_start(&question);
+        (outcome.refusal().map_or("allowed", |r| r.code.as_str()), grounds.policies)
+    }
+
+    // case: POL-01, POL-02, POL-08
+    #[test]
+    fn a_task_starts_when_policy_lets_it() {
+        let start = "action == Action::\"start\"";
+        let check = |policies: &str, expected: &str| {
+            let proposal = proposal(Some("coding"), &["github: GET /a/**", "billing: DELETE *"]);
+            assert_eq!(
+                code(&fixture::agent("bot"), &Standing::Active, &proposal, policies).0,
+                expected,
+                "{policies}"
+            );
+        };
+        check("", "denied_by_policy");
+        check("permit(principal, action, resource);", "allowed");
+        check(
+            &format!("permit(principal == Agent::\"bot\", {start}, resource == Template::\"coding\");"),
+            "allowed",
+        );
+        check(
+            &format!("permit(principal == Agent::\"bot\", {start}, resource == Template::\"adhoc\");"),
+            "denied_by_policy",
+        );
+        check("permit(principal, action in Action::\"use\", resource);", "denied_by_policy");
+        check(
+            &format!(
+                "permit(principal, {start}, resource) when {{ context.request.resources.contains(\"billing\") && context.request.grants == 2 && context.request.ttl_s <= 600 }};"
+            ),
+            "allowed",
+        );
+        check(
+            &format!(
+                "permit(principal, {start}, resource) when {{ context.request.effects == [\"read\", \"delete\"] }};"
+            ),
+            "allowed",
+        );
+        check(
+            &format!("permit(principal, {start}, resource) unless {{ context.request has requested_by }};"),
+            "allowed",
+        );
+        check(
+            &format!("permit(principal, {start}, resource) when {{ context.attested }};"),
+            "denied_by_policy",
+        );
+        check(
+            &format!(
+                "permit(principal, action, resource); forbid(principal, {start}, resource) unless {{ context.approval.granted }};"
+            ),
+            "approval_pending",
+        );
+        check(
+            &format!(
+                "permit(principal, action, resource); forbid(principal, {start}, resource) when {{ context.request.ttl_s + 9223372036854775807 > 0 }};"
+            ),
+            "policy_error",
+        );
+    }
+
+    #[test]
+    fn who_may_not_act_may_not_start() {
+        let at = fixture::now();
+        let stopped = Agent {
+            status: AgentStatus::Suspended { at, reason: Reason::parse("odd").expect("a reason") },
+            ..fixture::agent("bot")
+        };
+        let (bot, fine, permit) =
+            (fixture::agent("bot"), proposal(None, &["github: *"]), "permit(principal, action, resource);");
+        assert_eq!(code(&bot, &Standing::Active, &fine, permit), ("allowed", vec!["p#1".to_owned()]));
+        assert_eq!(code(&stopped, &Standing::Active, &fine, permit).0, "agent_suspended");
+        assert_eq!(code(&bot, &Standing::Lapsed { at }, &fine, permit).0, "owner_lapsed");
+        assert_eq!(
+            code(&bot, &Standing::Active, &proposal(Some("adhoc"), &["github: *"]), permit).0,
+            "denied_by_policy"
+        );
+    }
+}

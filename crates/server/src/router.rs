@@ -1,0 +1,164 @@
+//! The table of routes: method, path, who may call, whether it takes a query, and the handler. What is not in the
+//! table is not there; what is in the table is admitted by its class before its handler runs.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{from_fn_with_state, map_response};
+use axum::response::Response;
+use axum::routing::{MethodRouter, delete, get, patch, post, put};
+use utoipa::openapi::path::HttpMethod;
+
+use crate::access::{Access, admit};
+use crate::app::App;
+use crate::extract::BODY_BYTES_MAX;
+use crate::problem::Failure;
+use crate::{
+    agents, audit, credentials, health, hold, metrics, owners, policies, requests, resources, revoke,
+    sessions, tasks, templates, vault, wellknown, why,
+};
+
+/// One route.
+pub(crate) struct Route {
+    pub(crate) method: HttpMethod,
+    path: &'static str,
+    pub(crate) access: Access,
+    takes_query: bool,
+    handler: MethodRouter<App>,
+}
+
+impl Route {
+    /// The path as the description has it: a tail without its star.
+    pub(crate) fn described(&self) -> &'static str {
+        if self.path == TLOG { "/v1/audit/tlog/{path}" } else { self.path }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn method_text(&self) -> &'static str {
+        match self.method {
+            HttpMethod::Get => "GET",
+            HttpMethod::Put => "PUT",
+            HttpMethod::Post => "POST",
+            HttpMethod::Delete => "DELETE",
+            HttpMethod::Patch => "PATCH",
+            _ => "other",
+        }
+    }
+}
+
+const TLOG: &str = "/v1/audit/tlog/{*path}";
+
+/// Whether a route takes query parameters.
+const QUERY: bool = true;
+const PLAIN: bool = false;
+
+/// Every route.
+#[rustfmt::skip] // one line per route, grouped, reads as the table it is
+pub(crate) fn routes() -> Vec<Route> {
+    use Access::{Agent, Code, Local, Open, Operator, Task, TaskOrOperator};
+    use HttpMethod::{Delete, Get, Patch, Post, Put};
+    let row = |method, path, access, takes_query, handler| Route { method, path, access, takes_query, handler };
+    vec![
+        // --- open: liveness, readiness, figures, and what other implementations read
+        row(Get, "/v1/health", Open, PLAIN, get(health::live)),
+        row(Get, "/v1/ready", Open, PLAIN, get(health::ready)),
+        row(Get, "/metrics", Open, PLAIN, get(metrics::metrics)),
+        row(Get, "/.well-known/oauth-authorization-server", Open, PLAIN, get(wellknown::metadata)),
+        row(Get, "/v1/jwks.json", Open, PLAIN, get(wellknown::jwks)),
+        row(Get, "/v1/ca.pem", Open, PLAIN, get(wellknown::gateway_ca)),
+        row(Get, "/openapi.json", Open, PLAIN, get(wellknown::openapi)),
+        // --- signing in
+        row(Post, "/v1/links", Local, PLAIN, post(sessions::create_link)),
+        row(Post, "/v1/sessions", Code, PLAIN, post(sessions::create)),
+        row(Delete, "/v1/sessions/current", Operator, PLAIN, delete(sessions::end)),
+        row(Get, "/v1/whoami", Operator, PLAIN, get(sessions::whoami)),
+        // --- owners, agents
+        row(Get, "/v1/owners", Operator, QUERY, get(owners::list)),
+        row(Post, "/v1/owners", Operator, PLAIN, post(owners::add)),
+        row(Post, "/v1/owners/{owner}/lapse", Operator, PLAIN, post(owners::lapse)),
+        row(Get, "/v1/agents", Operator, QUERY, get(agents::list)),
+        row(Post, "/v1/agents", Operator, PLAIN, post(agents::register)),
+        row(Get, "/v1/agents/{name}", Operator, PLAIN, get(agents::get)),
+        row(Post, "/v1/agents/{name}/suspend", Operator, PLAIN, post(agents::suspend)),
+        row(Post, "/v1/agents/{name}/resume", Operator, PLAIN, post(agents::resume)),
+        row(Put, "/v1/agents/{name}/owner", Operator, PLAIN, put(agents::change_owner)),
+        row(Post, "/v1/agents/{name}/keys", Operator, PLAIN, post(agents::add_key)),
+        row(Post, "/v1/agents/{name}/join-tokens", Operator, PLAIN, post(agents::create_join_token)),
+        row(Post, "/v1/join", Code, PLAIN, post(agents::join)),
+        // --- resources, credentials
+        row(Get, "/v1/resources", Operator, QUERY, get(resources::list)),
+        row(Post, "/v1/resources", Operator, PLAIN, post(resources::add)),
+        row(Get, "/v1/resources/{name}", Operator, PLAIN, get(resources::get)),
+        row(Patch, "/v1/resources/{name}", Operator, PLAIN, patch(resources::change)),
+        row(Post, "/v1/resources/{name}/retire", Operator, PLAIN, post(resources::retire)),
+        row(Get, "/v1/credentials", Operator, QUERY, get(credentials::list)),
+        row(Post, "/v1/credentials", Operator, PLAIN, post(credentials::add)),
+        row(Get, "/v1/credentials/{name}", Operator, PLAIN, get(credentials::get)),
+        row(Put, "/v1/credentials/{name}/secret", Operator, PLAIN, put(credentials::set_secret)),
+        row(Delete, "/v1/credentials/{name}/secret", Operator, PLAIN, delete(credentials::drop_secret)),
+        row(Get, "/v1/credentials/{name}/uses", Operator, QUERY, get(credentials::list_uses)),
+        row(Get, "/v1/credentials/{name}/who-can", Operator, PLAIN, get(credentials::who_can)),
+        // --- templates, tasks
+        row(Get, "/v1/templates", Operator, QUERY, get(templates::list)),
+        row(Get, "/v1/templates/{name}", Operator, PLAIN, get(templates::get)),
+        row(Post, "/v1/tasks", Agent, PLAIN, post(tasks::start)),
+        row(Get, "/v1/tasks", Operator, QUERY, get(tasks::list)),
+        row(Get, "/v1/tasks/{id}", TaskOrOperator, PLAIN, get(tasks::get)),
+        row(Post, "/v1/tasks/{id}/token", Task, PLAIN, post(tasks::renew)),
+        row(Post, "/v1/tasks/{id}/extend", Operator, PLAIN, post(tasks::extend)),
+        row(Post, "/v1/tasks/{id}/end", TaskOrOperator, PLAIN, post(tasks::end)),
+        row(Get, "/v1/tasks/{id}/hold", Task, PLAIN, get(hold::hold)),
+        row(Get, "/v1/tasks/{id}/receipt", TaskOrOperator, PLAIN, get(tasks::receipt)),
+        row(Post, "/v1/revoke", Operator, PLAIN, post(revoke::revoke)),
+        // --- requests, policies
+        row(Get, "/v1/requests", Operator, QUERY, get(requests::list)),
+        row(Get, "/v1/requests/{id}", Operator, PLAIN, get(requests::get)),
+        row(Get, "/v1/policies", Operator, PLAIN, get(policies::head)),
+        row(Put, "/v1/policies", Operator, PLAIN, put(policies::apply)),
+        row(Get, "/v1/policies/{hash}", Operator, PLAIN, get(policies::get)),
+        row(Post, "/v1/policies/check", Operator, PLAIN, post(policies::check)),
+        row(Post, "/v1/policies/replay", Operator, PLAIN, post(policies::replay)),
+        row(Post, "/v1/policies/who-can", Operator, PLAIN, post(policies::who_can)),
+        // --- the ledger
+        row(Get, "/v1/audit/entries", Operator, QUERY, get(audit::search)),
+        row(Get, "/v1/audit/entries/{seq}", Operator, PLAIN, get(audit::get)),
+        row(Get, "/v1/audit/tail", Operator, PLAIN, get(audit::tail)),
+        row(Get, "/v1/audit/export", Operator, PLAIN, get(audit::export)),
+        row(Post, "/v1/audit/verify", Operator, PLAIN, post(audit::verify)),
+        row(Get, "/v1/audit/checkpoint", Operator, PLAIN, get(audit::checkpoint)),
+        row(Get, "/v1/audit/key", Operator, PLAIN, get(audit::key)),
+        row(Get, "/v1/audit/proof/{seq}", Operator, PLAIN, get(audit::proof)),
+        row(Get, "/v1/audit/consistency", Operator, QUERY, get(audit::consistency)),
+        row(Get, TLOG, Operator, PLAIN, get(audit::tlog)),
+        row(Get, "/v1/why/{id}", Operator, PLAIN, get(why::why)),
+        // --- the vault
+        row(Get, "/v1/vault", Operator, PLAIN, get(vault::get)),
+        row(Post, "/v1/vault/rotate", Operator, PLAIN, post(vault::rotate)),
+    ]
+}
+
+/// The control plane as a service.
+pub(crate) fn router(app: &App) -> Router {
+    let mut router = Router::new();
+    for Route { path, access, takes_query, handler, .. } in routes() {
+        let admission = from_fn_with_state((app.clone(), access, takes_query), admit);
+        router = router.route(path, handler.route_layer(admission));
+    }
+    router
+        .method_not_allowed_fallback(|| async {
+            Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path has no such method")
+        })
+        .fallback(|| async { Failure::new(StatusCode::NOT_FOUND, "not_found", "there is no such path") })
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(map_response(guarded))
+        .layer(from_fn_with_state(app.clone(), metrics::count))
+        .with_state(app.clone())
+}
+
+/// No answer is kept by anybody on the way, or taken for something else than it says.
+async fn guarded(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}

@@ -1,0 +1,95 @@
+//! Signing in: links, sessions, who am I.
+
+use accredit_api::Sensitive;
+use accredit_api::session::{
+    CreateLink, CreateSession, LinkCreated, Role, Session, SessionCreated, Transport, WhoAmI,
+};
+use accredit_authority::fault::FaultKind;
+use accredit_authority::operators::{self, LinkMaker, Operator};
+use axum::Json as Reply;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use crate::access::{Asker, By, Via};
+use crate::app::App;
+use crate::extract::{Json, parsed_opt};
+use crate::problem::Failure;
+
+fn wire(operator: &Operator) -> Session {
+    Session {
+        id: operator.session().to_string(),
+        operator: operator.name().to_string(),
+        role: match operator.role() {
+            operators::Role::Admin => Role::Admin,
+            operators::Role::Auditor => Role::Auditor,
+        },
+        bound_to: match operator.transport() {
+            operators::Transport::Socket => Transport::Socket,
+            operators::Transport::Tcp => Transport::Tcp,
+        },
+        signed_in_at: operator.signed_in_at().to_string(),
+        expires_at: operator.expires_at().to_string(),
+    }
+}
+
+/// Makes a one-time sign-in link
+///
+/// For the user that the server runs as, through its socket and outside of every task; or for whoever is signed in.
+#[utoipa::path(post, path = "/v1/links", tag = "sessions", request_body = CreateLink, responses((status = 201, body = LinkCreated)))]
+pub(crate) async fn create_link(
+    State(app): State<App>,
+    asker: Asker,
+    Json(body): Json<CreateLink>,
+) -> Result<(StatusCode, Reply<LinkCreated>), Failure> {
+    let operator = parsed_opt("operator", body.operator.as_deref())?;
+    let role = body.role.map(|role| match role {
+        Role::Admin => operators::Role::Admin,
+        Role::Auditor => operators::Role::Auditor,
+    });
+    let maker = match &asker {
+        Asker::Operator(operator) => LinkMaker::Operator(operator),
+        Asker::LocalUser(uid) => LinkMaker::LocalUser { uid: *uid },
+        Asker::Task(_) => return Err(Failure::unauthenticated("a task makes no links")),
+    };
+    let link = app.authority().create_link(maker, operator, role).await?;
+    let created = LinkCreated {
+        code: Sensitive::new(link.code.expose().to_owned()),
+        operator: link.operator.to_string(),
+        expires_at: link.expires_at.to_string(),
+    };
+    Ok((StatusCode::CREATED, Reply(created)))
+}
+
+/// Signs in with a one-time link
+///
+/// The link burns. The session works only the way it was made: through the socket, or over the network.
+#[utoipa::path(post, path = "/v1/sessions", tag = "sessions", request_body = CreateSession, responses((status = 201, body = SessionCreated)))]
+pub(crate) async fn create(
+    State(app): State<App>,
+    via: Via,
+    Json(body): Json<CreateSession>,
+) -> Result<(StatusCode, Reply<SessionCreated>), Failure> {
+    let guesses = app.guesses(via.transport());
+    guesses.check()?;
+    let signed_in = app.authority().sign_in(body.link_code.reveal(), via.transport(), &via.address()).await;
+    let signed_in = signed_in.inspect_err(|fault| {
+        if fault.kind == FaultKind::Unauthenticated {
+            guesses.failed();
+        }
+    })?;
+    let token = Sensitive::new(signed_in.secret.expose().to_owned());
+    Ok((StatusCode::CREATED, Reply(SessionCreated { token, session: wire(&signed_in.operator) })))
+}
+
+/// Signs out
+#[utoipa::path(delete, path = "/v1/sessions/current", tag = "sessions", responses((status = 204, description = "The session has ended")))]
+pub(crate) async fn end(State(app): State<App>, By(by): By) -> Result<StatusCode, Failure> {
+    app.authority().sign_out(&by).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who is asking
+#[utoipa::path(get, path = "/v1/whoami", tag = "sessions", responses((status = 200, body = WhoAmI)))]
+pub(crate) async fn whoami(State(app): State<App>, By(by): By) -> Reply<WhoAmI> {
+    Reply(WhoAmI { tenant: app.authority().tenant().to_string(), session: wire(&by) })
+}

@@ -1,0 +1,97 @@
+//! Signing in: links burn, sessions stay where they were made, failures are recorded and braked.
+#![allow(clippy::unwrap_used, reason = "a test stops at what it did not expect")]
+
+mod common;
+
+use common::{Plane, Way, own_uid};
+use serde_json::json;
+
+// case: AUD-17
+#[tokio::test]
+async fn a_link_signs_in_once_and_everything_about_it_is_recorded() {
+    let plane = Plane::start().await;
+    let code = plane.link("admin").await;
+    let session = plane.post(Way::Tcp, "/v1/sessions", json!({ "link_code": code })).await.must(201).json();
+    let token = session["token"].as_str().unwrap();
+    assert_eq!(session["session"]["operator"], "ana@corp");
+    plane.post(Way::Tcp, "/v1/sessions", json!({ "link_code": code })).await.must(401);
+    plane.post(Way::Tcp, "/v1/sessions", json!({ "link_code": "guess" })).await.must(401);
+    let who = plane.call(token, "GET", "/v1/whoami", None).await.must(200).json();
+    assert_eq!(
+        (who["tenant"].as_str(), who["session"]["role"].as_str()),
+        (Some(common::TENANT), Some("admin"))
+    );
+    let kinds: Vec<_> = plane.entries(token).await.into_iter().map(|(kind, _)| kind).collect();
+    let of = |kind: &str| kinds.iter().filter(|k| *k == kind).count();
+    assert_eq!(of("operator.link_created"), 1);
+    assert_eq!(of("operator.signed_in"), 1);
+    assert_eq!(of("operator.sign_in_refused"), 2);
+    plane.call(token, "DELETE", "/v1/sessions/current", None).await.must(204);
+    plane.call(token, "GET", "/v1/whoami", None).await.must(401);
+}
+
+#[tokio::test]
+async fn of_many_who_use_one_link_at_once_one_is_signed_in() {
+    let plane = Plane::start().await;
+    let code = plane.link("admin").await;
+    let all = (0..20).map(|_| plane.post(Way::Socket, "/v1/sessions", json!({ "link_code": code })));
+    let answers = futures_util::future::join_all(all).await;
+    assert_eq!(answers.iter().filter(|a| a.status == 201).count(), 1);
+    assert_eq!(answers.iter().filter(|a| a.status == 401).count(), 19);
+}
+
+#[tokio::test]
+async fn a_session_works_only_the_way_it_was_made() {
+    let plane = Plane::start().await;
+    for (made, other) in [(Way::Socket, Way::Tcp), (Way::Tcp, Way::Socket)] {
+        let token = plane.sign_in(made, "admin").await;
+        plane.call_by(made, &token, "GET", "/v1/whoami", None).await.must(200);
+        plane.call_by(other, &token, "GET", "/v1/whoami", None).await.must(401);
+    }
+}
+
+// case: ADM-03
+#[tokio::test]
+async fn links_are_made_on_the_machine_or_by_somebody_signed_in() {
+    let plane = Plane::start().await;
+    plane.post(Way::Tcp, "/v1/links", json!({})).await.must(401);
+    let local = plane.post(Way::Socket, "/v1/links", json!({})).await.must(201).json();
+    assert_eq!(local["operator"], format!("uid-{}@localhost", own_uid()));
+    plane.post(Way::Socket, "/v1/links", json!({ "operator": "team:pay" })).await.must(422);
+    let other_user = Plane::start_as(own_uid() + 1).await;
+    other_user.post(Way::Socket, "/v1/links", json!({})).await.must(401);
+    let auditor = plane.sign_in(Way::Tcp, "auditor").await;
+    plane.call(&auditor, "POST", "/v1/links", Some(json!({ "role": "admin" }))).await.must(403);
+    plane.call(&auditor, "POST", "/v1/links", Some(json!({}))).await.must(201);
+}
+
+// case: AUD-17
+#[tokio::test]
+async fn an_auditor_reads_everything_and_changes_nothing_and_the_attempt_is_recorded() {
+    let plane = Plane::start().await;
+    let auditor = plane.sign_in(Way::Tcp, "auditor").await;
+    plane.call(&auditor, "GET", "/v1/owners", None).await.must(200);
+    let answer =
+        plane.call(&auditor, "POST", "/v1/owners", Some(json!({ "owner": "team:a" }))).await.must(403);
+    assert_eq!(answer.problem(), "role_may_not");
+    let revoke = Some(json!({ "target": "all" }));
+    plane.call(&auditor, "POST", "/v1/revoke", revoke).await.must(403);
+    plane.call(&auditor, "POST", "/v1/vault/rotate", Some(json!({ "key": "dek" }))).await.must(403);
+    let entries = plane.entries(&auditor).await;
+    let refused = entries.iter().filter(|(kind, _)| kind == "operator.refused");
+    let operations: Vec<_> =
+        refused.map(|(_, fields)| fields["operation"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(operations, ["owner.add", "revoke", "vault.rotate"]);
+}
+
+#[tokio::test]
+async fn guessing_is_braked_for_its_own_way_in_only() {
+    let plane = Plane::start().await;
+    let guess = json!({ "link_code": "guess" });
+    let mut last = 401;
+    for _ in 0..31 {
+        last = plane.post(Way::Tcp, "/v1/sessions", guess.clone()).await.status;
+    }
+    assert_eq!(last, 429);
+    plane.sign_in(Way::Socket, "admin").await;
+}

@@ -1,0 +1,80 @@
+//! A change of a use case as the writer sees it: a savepoint around code that may refuse, fail or panic.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tokio::sync::oneshot;
+
+use crate::batch::Batch;
+use crate::error::{Cause, ChangeError, StoreError};
+use crate::tx::Tx;
+use crate::writer::Change;
+
+pub(crate) struct ChangeJob<F, R, E> {
+    change: Option<F>,
+    result: Option<Result<R, ChangeError<E>>>,
+    reply: oneshot::Sender<Result<R, ChangeError<E>>>,
+}
+
+impl<F, R, E> ChangeJob<F, R, E> {
+    pub(crate) fn new(change: F) -> (Self, oneshot::Receiver<Result<R, ChangeError<E>>>) {
+        let (reply, answer) = oneshot::channel();
+        (Self { change: Some(change), result: None, reply }, answer)
+    }
+}
+
+impl<F, R, E> Change for ChangeJob<F, R, E>
+where
+    F: FnOnce(&mut Tx<'_>) -> Result<R, E> + Send,
+    R: Send,
+    E: Send,
+{
+    fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), Cause> {
+        let Some(change) = self.change.take() else { return Ok(()) };
+        batch.sql("SAVEPOINT one_change").map_err(cause)?;
+        let mut tx = batch.tx();
+        // The savepoint undoes whatever a panic left half done; nothing else is shared with the closure.
+        let outcome = catch_unwind(AssertUnwindSafe(|| change(&mut tx)));
+        if let Some(cause) = tx.fault() {
+            return Err(cause);
+        }
+        self.result = Some(match outcome {
+            Ok(Ok(value)) => {
+                batch.keep(tx);
+                batch.sql("RELEASE one_change").map_err(cause)?;
+                Ok(value)
+            }
+            Ok(Err(refused)) => {
+                undo(batch)?;
+                Err(ChangeError::Refused(refused))
+            }
+            Err(_) => {
+                undo(batch)?;
+                Err(ChangeError::Unavailable(Cause::Panicked))
+            }
+        });
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), Cause>) {
+        let answer = match (committed, self.result) {
+            (Ok(()), Some(result)) => result,
+            (Ok(()), None) => Err(ChangeError::Closed),
+            (Err(Cause::Closed), _) => Err(ChangeError::Closed),
+            (Err(cause), _) => Err(ChangeError::Unavailable(cause)),
+        };
+        // Whoever asked may have gone; the change stands all the same.
+        let _ = self.reply.send(answer);
+    }
+}
+
+fn undo(batch: &Batch<'_>) -> Result<(), Cause> {
+    batch.sql("ROLLBACK TO one_change").map_err(cause)?;
+    batch.sql("RELEASE one_change").map_err(cause)
+}
+
+fn cause(error: StoreError) -> Cause {
+    match error {
+        StoreError::Unavailable(cause) => cause,
+        other => Cause::Other(other.to_string()),
+    }
+}

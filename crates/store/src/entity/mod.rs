@@ -1,0 +1,23 @@
+//! What is kept of each sort of thing, a file each: its queries and its changes, always by tenant and id.
+
+mod agents; //      registered identities and their keys
+mod credentials; // ways into resources
+mod facts; //       what decisions were made from
+mod meta; //        single values of the installation
+mod once; //        what may be used once: join tokens and proofs
+mod operators; //   sign-in links and sessions of people
+mod owners; //      who answers
+mod policies; //    policy sets and which one is in force
+mod requests; //    requests for a person's answer
+mod resources; //   what is protected
+mod sealed; //      sealed values and signing keys, opaque
+mod tasks; //       units of authority
+mod tenants; //     whose worlds there are
+
+pub use agents::AgentKey;
+pub use once::JoinToken;
+pub use operators::{OperatorLink, OperatorSession, Transport};
+pub use policies::PolicySetRow;
+pub use requests::{REQUESTS_MAX, RequestFilter, RequestStatus};
+pub use sealed::{SealedValue, SigningKeyRow};
+pub use tasks::{TASKS_MAX, TaskFilter, TaskStatus};

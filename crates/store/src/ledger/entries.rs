@@ -1,0 +1,264 @@
+//! Entries: how an event becomes a row, and how rows are searched.
+
+use accredit_core::event::Event;
+use accredit_core::id::TenantName;
+use accredit_core::time::Timestamp;
+use accredit_ledger::{Entry, EntryError};
+use rusqlite::types::Value as Sql;
+use rusqlite::{Row, params_from_iter};
+use serde_json::{Map, Value};
+
+use crate::error::StoreError;
+use crate::view::View;
+
+/// Most entries that one search returns: a page that a person or a client can take.
+pub const ENTRIES_MAX: usize = 1_000;
+
+/// Fields of the body that have a column of their own, in the order of the columns.
+const COLUMNS: [&str; 8] =
+    ["task", "agent", "resource", "credential", "decision", "request", "workflow", "outcome"];
+
+/// An entry that was checked and encoded, before it has its place.
+pub(crate) struct NewEntry {
+    entry: Entry,
+    bytes: Vec<u8>,
+}
+
+impl NewEntry {
+    pub(crate) fn of(event: Event, at: Timestamp) -> Result<Self, EntryError> {
+        let (kind, tenant) = (event.kind(), event.tenant().clone());
+        Self::new(kind, at, tenant.as_str(), event.into_body())
+    }
+
+    pub(crate) fn new(
+        kind: &str,
+        at: Timestamp,
+        tenant: &str,
+        body: Map<String, Value>,
+    ) -> Result<Self, EntryError> {
+        let entry = Entry::new(kind, at.as_ms(), tenant, body)?;
+        let bytes = entry.encode()?.into_bytes();
+        Ok(Self { entry, bytes })
+    }
+
+    /// Writes the row.
+    pub(crate) fn insert(&self, view: &View<'_>, seq: u64) -> Result<(), StoreError> {
+        let sql =
+            "INSERT INTO entry (seq, tenant, kind, at, task, agent, resource, credential, decision, request,
+            workflow, outcome, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
+        let [task, agent, resource, credential, decision, request, workflow, outcome] =
+            COLUMNS.map(|field| self.entry.text(field));
+        let e = &self.entry;
+        let row = rusqlite::params![
+            seq,
+            e.tenant(),
+            e.kind(),
+            e.at(),
+            task,
+            agent,
+            resource,
+            credential,
+            decision,
+            request,
+            workflow,
+            outcome,
+            self.bytes
+        ];
+        view.execute(sql, row).map(|_| ())
+    }
+}
+
+/// One stored entry.
+#[derive(Debug, Clone)]
+pub struct StoredEntry {
+    /// Its place in the ledger, from 0.
+    pub seq: u64,
+    /// The bytes that are hashed and proved.
+    pub bytes: Vec<u8>,
+}
+
+impl StoredEntry {
+    /// The entry that the bytes say.
+    ///
+    /// # Errors
+    /// [`EntryError`] when they were tampered with.
+    pub fn decode(&self) -> Result<Entry, EntryError> {
+        Entry::decode(&self.bytes)
+    }
+}
+
+/// What to search for; everything given must hold.
+#[derive(Debug, Clone, Default)]
+pub struct EntryFilter {
+    /// Whose entries. `None`: everybody's and the installation's, for verifiers and operators of the whole.
+    pub tenant: Option<TenantName>,
+    /// One of these kinds; empty: any.
+    pub kinds: Vec<String>,
+    /// About this task.
+    pub task: Option<String>,
+    /// About this agent.
+    pub agent: Option<String>,
+    /// About this resource.
+    pub resource: Option<String>,
+    /// About this credential.
+    pub credential: Option<String>,
+    /// About this decision.
+    pub decision: Option<String>,
+    /// About this request for approval.
+    pub request: Option<String>,
+    /// With this workflow reference.
+    pub workflow: Option<String>,
+    /// With this outcome.
+    pub outcome: Option<String>,
+    /// Not before.
+    pub since: Option<Timestamp>,
+    /// Before.
+    pub until: Option<Timestamp>,
+    /// Before this place in the ledger, to go on from an earlier page.
+    pub before_seq: Option<u64>,
+    /// At most so many, and at most [`ENTRIES_MAX`]; 0: [`ENTRIES_MAX`].
+    pub limit: usize,
+}
+
+impl EntryFilter {
+    /// The query and its values. Only fixed texts make up the query.
+    fn query(&self) -> (String, Vec<Sql>) {
+        let mut sql = String::from("SELECT seq, body FROM entry WHERE 1");
+        let mut values: Vec<Sql> = Vec::new();
+        let mut also = |condition: &str, value: Sql| {
+            sql.push_str(" AND ");
+            sql.push_str(condition);
+            values.push(value);
+        };
+        // Most telling first: the first one given chooses the index, and `+` keeps the others out of that choice.
+        let texts = [
+            ("decision", &self.decision),
+            ("task", &self.task),
+            ("credential", &self.credential),
+            ("workflow", &self.workflow),
+            ("agent", &self.agent),
+            ("resource", &self.resource),
+            ("request", &self.request),
+            ("outcome", &self.outcome),
+        ];
+        if let Some(tenant) = &self.tenant {
+            also("tenant = ?", Sql::from(tenant.as_str().to_owned()));
+        }
+        let given = texts.into_iter().filter_map(|(column, value)| Some((column, value.clone()?)));
+        for (place, (column, value)) in given.enumerate() {
+            let plus = if place == 0 { "" } else { "+" };
+            also(&format!("{plus}{column} = ?"), Sql::from(value));
+        }
+        let numbers = [
+            ("at >= ?", self.since.map(Timestamp::as_ms)),
+            ("at < ?", self.until.map(Timestamp::as_ms)),
+            ("seq < ?", self.before_seq.map(|seq| i64::try_from(seq).unwrap_or(i64::MAX))),
+        ];
+        for (condition, value) in numbers {
+            if let Some(value) = value {
+                also(condition, Sql::from(value));
+            }
+        }
+        if !self.kinds.is_empty() {
+            let marks = vec!["?"; self.kinds.len()].join(", ");
+            sql.push_str(&format!(" AND kind IN ({marks})"));
+            values.extend(self.kinds.iter().cloned().map(Sql::from));
+        }
+        let limit = if self.limit == 0 { ENTRIES_MAX } else { self.limit.min(ENTRIES_MAX) };
+        sql.push_str(" ORDER BY seq DESC LIMIT ?");
+        values.push(Sql::from(limit as i64));
+        (sql, values)
+    }
+}
+
+fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
+    Ok(StoredEntry { seq: row.get(0)?, bytes: row.get(1)? })
+}
+
+impl View<'_> {
+    /// Entries that fit, newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn entries(&self, filter: &EntryFilter) -> Result<Vec<StoredEntry>, StoreError> {
+        let (sql, values) = filter.query();
+        self.rows(&sql, params_from_iter(values), stored)
+    }
+
+    /// The entry at a place in the ledger, whoever's it is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn entry_by_seq(&self, seq: u64) -> Result<Option<StoredEntry>, StoreError> {
+        self.row("SELECT seq, body FROM entry WHERE seq = ?1", [seq], stored)
+    }
+
+    /// Every entry about one decision of the tenant, oldest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn decision_entries(
+        &self,
+        tenant: &TenantName,
+        decision: &str,
+    ) -> Result<Vec<StoredEntry>, StoreError> {
+        let sql = "SELECT seq, body FROM entry WHERE tenant = ?1 AND decision = ?2 ORDER BY seq LIMIT ?3";
+        self.rows(sql, (tenant.as_str(), decision, ENTRIES_MAX), stored)
+    }
+
+    /// Entries from a place on, oldest first: for exports and for the tree.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn entries_from(&self, seq: u64, limit: usize) -> Result<Vec<StoredEntry>, StoreError> {
+        self.rows("SELECT seq, body FROM entry WHERE seq >= ?1 ORDER BY seq LIMIT ?2", (seq, limit), stored)
+    }
+
+    /// How many entries the ledger has.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn ledger_size(&self) -> Result<u64, StoreError> {
+        let last: Option<Option<u64>> = self.row("SELECT max(seq) FROM entry", [], |row| row.get(0))?;
+        Ok(last.flatten().map_or(0, |seq| seq + 1))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How SQLite goes about a search.
+    fn plan(filter: EntryFilter) -> String {
+        let mut connection = rusqlite::Connection::open_in_memory().expect("memory");
+        crate::migrate::migrate(&mut connection).expect("a schema");
+        let tenant = TenantName::parse("acme").ok();
+        let (sql, values) = EntryFilter { tenant, before_seq: Some(9), ..filter }.query();
+        let view = View::new(&connection);
+        let steps =
+            view.rows(&format!("EXPLAIN QUERY PLAN {sql}"), params_from_iter(values), |row| row.get(3));
+        let steps: Vec<String> = steps.expect("a plan");
+        steps.join("; ")
+    }
+
+    #[test]
+    fn every_usual_search_follows_an_index_in_the_order_of_the_answer() {
+        let some = || Some("x".to_owned());
+        let any = EntryFilter::default;
+        let cases = [
+            (EntryFilter { credential: some(), ..any() }, "entry_credential"),
+            (EntryFilter { agent: some(), outcome: some(), ..any() }, "entry_agent"),
+            (EntryFilter { agent: some(), task: some(), ..any() }, "entry_task"),
+            (
+                EntryFilter { workflow: some(), kinds: vec!["action.decided".into()], ..any() },
+                "entry_workflow",
+            ),
+            (EntryFilter { decision: some(), credential: some(), ..any() }, "entry_decision"),
+            (EntryFilter { since: Some(Timestamp::from_ms(1)), ..any() }, "INTEGER PRIMARY KEY"),
+        ];
+        for (filter, index) in cases {
+            let plan = plan(filter);
+            assert!(plan.contains(index) && !plan.contains("TEMP B-TREE"), "{index}: {plan}");
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! Durable state in SQLite. One transaction is a change and its ledger entry: neither exists without the other.
+//!
+//! One thread writes, everybody else reads. A decision is recorded only if nothing it rests on has changed since
+//! its facts were read, and that write is where a revocation and a use are put in order. This crate holds no
+//! rules, no secrets in clear, and knows nothing of protocols; it is the only one that speaks SQL.
+
+mod error; // what can go wrong, one enum per operation
+mod store; // opening, changing, reading, recording
+
+mod snapshot; // the facts of one decision, kept until something changes
+mod stamp; //    which version of which subject was read
+mod usage; //    what tasks have used, as snapshots see it
+
+mod record; // a decision and its outcome become durable
+
+mod tx; //   changing: a part of one transaction
+mod view; // reading one moment of the database
+
+mod entity; // what is kept of each sort of thing
+mod ledger; // entries, tree, checkpoints, head, verification
+
+mod batch; //  one transaction in the making
+mod change; // a use case's code inside the transaction
+mod queue; //  what waits for the writer
+mod shared; // what the writer and everybody else look at together
+mod writer; // the thread that commits
+
+mod connection; // how the file is opened
+mod migrate; //    the schema and its history
+mod stats; //      figures for metrics
+
+#[cfg(test)]
+mod fault; // disks that fill up and flushes that fail
+#[cfg(test)]
+extern crate self as accredit_store; // the world of the tests speaks of the crate by its name
+
+pub use entity::{
+    AgentKey, JoinToken, OperatorLink, OperatorSession, PolicySetRow, REQUESTS_MAX, RequestFilter,
+    RequestStatus, SealedValue, SigningKeyRow, TASKS_MAX, TaskFilter, TaskStatus, Transport,
+};
+pub use error::{Cause, ChangeError, FactsError, RecordError, StoreError};
+pub use ledger::{
+    ENTRIES_MAX, EntryFilter, Fork, ForkKind, HeadFileError, INTEGRATE_MAX, SignError, SignedHead,
+    StoredEntry, TreeHead, VerifyAllError,
+};
+pub use migrate::MigrateError;
+pub use record::Settled;
+pub use snapshot::{SNAPSHOTS_MAX, Snapshot};
+pub use stamp::Stamp;
+pub use stats::{COMMIT_BOUNDS_US, StoreStats};
+pub use store::{OpenError, Store, StoreConfig};
+pub use tx::Tx;
+pub use view::View;
+pub use writer::Health;

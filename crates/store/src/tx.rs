@@ -1,0 +1,88 @@
+//! Changing: a use case's part of one transaction. What it changes and what it appends to the ledger
+//! become durable together or not at all.
+
+use std::ops::Deref;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use accredit_core::event::Event;
+use accredit_core::time::Timestamp;
+use accredit_ledger::entry::INSTALL_TENANT;
+use rusqlite::Connection;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::error::StoreError;
+use crate::ledger::entries::NewEntry;
+use crate::stamp::Subject;
+use crate::view::View;
+
+/// One change in the making. Reads see what the change has written so far.
+pub struct Tx<'c> {
+    view: View<'c>,
+    next_seq: u64,
+    bumps: Vec<(Subject, u64)>,
+}
+
+impl<'c> Deref for Tx<'c> {
+    type Target = View<'c>;
+
+    fn deref(&self) -> &View<'c> {
+        &self.view
+    }
+}
+
+impl<'c> Tx<'c> {
+    pub(crate) const fn new(connection: &'c Connection, next_seq: u64) -> Self {
+        Self { view: View::new(connection), next_seq, bumps: Vec::new() }
+    }
+
+    /// What the batch must know when the change stays: the next place in the ledger and the new versions.
+    pub(crate) fn into_parts(self) -> (u64, Vec<(Subject, u64)>) {
+        (self.next_seq, self.bumps)
+    }
+
+    /// Appends an entry to the ledger, at the present time. Gives its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Entry`] when the ledger does not know the kind or a field.
+    pub fn append(&mut self, event: Event) -> Result<u64, StoreError> {
+        let entry = NewEntry::of(event, now())?;
+        self.append_entry(&entry)
+    }
+
+    /// Appends an entry about the installation as a whole, which belongs to no tenant. Gives its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Entry`] when the ledger does not know the kind or a field.
+    pub fn append_install(&mut self, kind: &str, body: Map<String, Value>) -> Result<u64, StoreError> {
+        let entry = NewEntry::new(kind, now(), INSTALL_TENANT, body)?;
+        self.append_entry(&entry)
+    }
+
+    pub(crate) fn append_entry(&mut self, entry: &NewEntry) -> Result<u64, StoreError> {
+        let seq = self.next_seq;
+        entry.insert(&self.view, seq)?;
+        self.next_seq += 1;
+        Ok(seq)
+    }
+
+    /// Raises the version of a subject: no decision made before this change can be recorded after it.
+    pub(crate) fn bump(&mut self, subject: Subject) -> Result<(), StoreError> {
+        let sql = "INSERT INTO stamp (subject, version) VALUES (?1, 1)
+            ON CONFLICT (subject) DO UPDATE SET version = version + 1 RETURNING version";
+        let version: Option<u64> = self.view.row(sql, [subject.as_str()], |row| row.get(0))?;
+        self.bumps.push((subject, version.unwrap_or(1)));
+        Ok(())
+    }
+}
+
+/// The text that a document is stored as.
+pub(crate) fn text(what: &'static str, value: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|e| StoreError::document(what, e))
+}
+
+/// The present time: only for when something was written down, never for whether it may happen.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_ms(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,266 @@
+//! An agent inside the test: a key of its own, tasks over the control plane, connections attached to the gateway as a
+//! runner attaches them. It makes many requests a second and tells exactly what was answered, which no client does.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use accredit_identity::assertion;
+use accredit_identity::dpop::mint_proof;
+use accredit_identity::key::SigningKey;
+use accredit_identity::spiffe::SpiffeId;
+use accredit_identity::time::Timestamp;
+use serde_json::{Value, json};
+
+use crate::harness::Accredit;
+use crate::journal::{What, now_us};
+use crate::world::OWNER;
+
+/// How long one answer may take. Longer than any fault here lasts.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(30);
+/// Largest answer that is read, in bytes.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// 16 random bytes.
+#[must_use]
+pub fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    aws_lc_rs::rand::fill(&mut bytes).expect("a machine has randomness");
+    bytes
+}
+
+fn now() -> Timestamp {
+    Timestamp::from_ms(now_us() / 1_000)
+}
+
+/// A registered agent and its key.
+pub struct Agent {
+    id: SpiffeId,
+    key: SigningKey,
+    listen: SocketAddr,
+    gateway: SocketAddr,
+}
+
+/// A started task: its id and its token.
+#[derive(Debug, Clone)]
+pub struct Task {
+    /// Its id.
+    pub id: String,
+    token: String,
+}
+
+/// An answer, read whole.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// Its status.
+    pub status: u16,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// Whether it is Accredit's own, and not the upstream's.
+    pub is_ours: bool,
+}
+
+impl Answer {
+    /// A text of its JSON body.
+    #[must_use]
+    pub fn text(&self, field: &str) -> Option<String> {
+        let body: Value = serde_json::from_slice(&self.body).ok()?;
+        Some(body.get(field)?.as_str()?.to_owned())
+    }
+}
+
+impl Agent {
+    /// Registers an agent of this name with a new key.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    #[must_use]
+    pub fn register(accredit: &Accredit, name: &str) -> Self {
+        let key = SigningKey::generate().expect("a key");
+        let file = accredit.scratch().join(format!("{name}.pub.pem"));
+        std::fs::write(&file, key.public().to_pem()).expect("a file");
+        let file = file.display().to_string();
+        let add = ["agent", "add", name, "--owner", OWNER, "--environment", "test", "--public-key", &file];
+        let said = accredit.json(&add);
+        let id = said["spiffe_id"].as_str().and_then(|id| SpiffeId::parse(id).ok()).expect("a SPIFFE ID");
+        Self { id, key, listen: accredit.listen, gateway: accredit.gateway }
+    }
+
+    /// Starts a task with this boundary.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or says no.
+    pub fn start(&self, boundary: &[&str], ttl_s: u64) -> io::Result<Task> {
+        let issuer = format!("http://{}", self.listen);
+        let url = format!("{issuer}/v1/tasks");
+        let broken = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
+        let assertion =
+            assertion::mint(&self.id, &issuer, &self.key, now(), random()).map_err(|e| broken(&e))?;
+        let proof = mint_proof(&self.key, "POST", &url, None, now(), random()).map_err(|e| broken(&e))?;
+        let body = json!({
+            "client_assertion": assertion,
+            "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
+            "purpose": "keep working whatever happens", "workflow": "FAULT-1", "requested_by": OWNER,
+            "boundary": boundary, "ttl_s": ttl_s,
+        })
+        .to_string();
+        let mut connection = Connection::open(self.listen)?;
+        let head = format!(
+            "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ndpop: {proof}\r\ncontent-length: {}\r\n\r\n",
+            self.listen,
+            body.len()
+        );
+        let answer = connection.exchange(format!("{head}{body}").as_bytes())?;
+        let started: Value = serde_json::from_slice(&answer.body).map_err(|e| broken(&e))?;
+        match (started["task"]["id"].as_str(), started["token"]["access_token"].as_str()) {
+            (Some(id), Some(token)) => Ok(Task { id: id.to_owned(), token: token.to_owned() }),
+            _ => Err(broken(&format!("no task: {} {started}", answer.status))),
+        }
+    }
+
+    /// Opens a connection through the gateway in the name of a task.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached or says no; the error then names the code.
+    pub fn attach(&self, task: &Task) -> io::Result<Connection> {
+        let mut connection = Connection::open(self.gateway)?;
+        let answer = connection.exchange(self.attach_request(task)?.as_bytes())?;
+        match answer.status {
+            101 => Ok(connection),
+            status => Err(io::Error::other(format!("{status} {}", answer.text("code").unwrap_or_default()))),
+        }
+    }
+
+    /// The request that attaches a connection.
+    ///
+    /// # Errors
+    /// When no proof can be made.
+    pub fn attach_request(&self, task: &Task) -> io::Result<String> {
+        let url = format!("http://{}/attach", self.gateway);
+        let proof = mint_proof(&self.key, "POST", &url, Some(&task.token), now(), random());
+        let proof = proof.map_err(|e| io::Error::other(e.to_string()))?;
+        let (gateway, token) = (self.gateway, &task.token);
+        Ok(format!(
+            "POST /attach HTTP/1.1\r\nhost: {gateway}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\ncontent-length: 0\r\n\r\n"
+        ))
+    }
+
+    /// Where its connections go.
+    #[must_use]
+    pub const fn gateway(&self) -> SocketAddr {
+        self.gateway
+    }
+}
+
+/// A connection that is kept.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    fn open(to: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(to)?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// Reads something of a resource. Gives the trace id that was sent, and the answer.
+    ///
+    /// # Errors
+    /// When the connection breaks: then nothing was promised.
+    pub fn get(&mut self, resource: &str, path: &str) -> io::Result<(String, Answer)> {
+        let trace = hex(&random());
+        let answer = self.exchange(get_request(resource, path, &trace).as_bytes())?;
+        Ok((trace, answer))
+    }
+
+    fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.stream.write_all(request)?;
+        loop {
+            if let Some((answer, length)) = read_answer(&self.buffer)? {
+                self.buffer.drain(..length);
+                return Ok(answer);
+            }
+            let mut some = [0; 16 * 1024];
+            match self.stream.read(&mut some)? {
+                0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+                n => self.buffer.extend_from_slice(&some[..n]),
+            }
+        }
+    }
+}
+
+/// A read of a resource on an attached connection.
+#[must_use]
+pub fn get_request(resource: &str, path: &str, trace: &str) -> String {
+    let span = hex(&random()[..8]);
+    format!("GET /u/{resource}{path} HTTP/1.1\r\nhost: gateway\r\ntraceparent: 00-{trace}-{span}-01\r\n\r\n")
+}
+
+/// What an answer to a request with this trace id promises; nothing when it broke on the way.
+#[must_use]
+pub fn promise(trace: &str, answer: &Answer) -> Option<What> {
+    let trace = trace.to_owned();
+    match (answer.is_ours, answer.status) {
+        (false, status) => Some(What::Used { trace, status }),
+        // 502 and 504: it was let out, and the upstream did not answer.
+        (true, 502 | 504) => None,
+        (true, _) => {
+            let code = answer.text("code").unwrap_or_default();
+            Some(What::Refused { trace, code, decision: answer.text("decision") })
+        }
+    }
+}
+
+/// The first whole answer of these bytes, and how long it is.
+///
+/// # Errors
+/// When they are no answer, or too long.
+pub fn read_answer(bytes: &[u8]) -> io::Result<Option<(Answer, usize)>> {
+    let wrong = || io::Error::other("not an answer");
+    let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
+        return if bytes.len() > ANSWER_BYTES_MAX { Err(wrong()) } else { Ok(None) };
+    };
+    let head = String::from_utf8_lossy(&bytes[..end]).to_ascii_lowercase();
+    let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(wrong)?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length:"));
+    let length: usize = length.map_or(Ok(0), |l| l.trim().parse()).map_err(|_| wrong())?;
+    let whole = end + 4 + length;
+    if length > ANSWER_BYTES_MAX || head.contains("transfer-encoding:") {
+        return Err(wrong());
+    }
+    let is_ours = head.contains("content-type: application/problem+json");
+    let answer = || Answer { status, body: bytes[end + 4..whole].to_vec(), is_ours };
+    Ok((bytes.len() >= whole).then(|| (answer(), whole)))
+}
+
+/// Bytes in hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_are_read_whole_and_ours_are_told_from_the_upstreams() {
+        let ours = b"HTTP/1.1 403 Forbidden\r\nContent-Type: application/problem+json\r\nContent-Length: 28\r\n\r\n{\"code\":\"x\",\"decision\":\"d\"}\n";
+        assert!(read_answer(&ours[..ours.len() - 1]).expect("the beginning of one").is_none());
+        let (answer, length) = read_answer(ours).expect("an answer").expect("a whole one");
+        assert_eq!((answer.status, answer.is_ours, length), (403, true, ours.len()));
+        let decision = Some("d".to_owned());
+        assert_eq!(
+            promise("t", &answer),
+            Some(What::Refused { trace: "t".into(), code: "x".into(), decision })
+        );
+        let (answer, _) =
+            read_answer(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP").expect("one").expect("whole");
+        assert_eq!(promise("t", &answer), Some(What::Used { trace: "t".into(), status: 200 }));
+        assert!(read_answer(b"HTTP/1.1 x\r\n\r\n").is_err());
+    }
+}
