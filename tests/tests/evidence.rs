@@ -235,8 +235,9 @@ fn a_ledger_that_was_tampered_with_does_not_verify() {
     for (name, statement) in [
         (
             "changed",
+            // Every entry has a 1 in it: the first digit of its time.
             format!(
-                "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '2', '3') AS BLOB) WHERE seq = {middle}"
+                "UPDATE entry SET body = CAST(replace(CAST(body AS TEXT), '1', '2') AS BLOB) WHERE seq = {middle}"
             ),
         ),
         ("removed", format!("DELETE FROM entry WHERE seq = {middle}")),
