@@ -7,6 +7,7 @@ use accredit_core::boundary::Boundary;
 use accredit_core::decision::Outcome;
 use accredit_core::digest::Digest;
 use accredit_core::event::Event;
+use accredit_core::facts::Usage;
 use accredit_core::id::{ResourceName, TenantName};
 use accredit_core::policy::problem::PolicyProblem;
 use accredit_core::policy::situation::{Answer, RequestSketch, Situation, TaskSketch};
@@ -273,14 +274,15 @@ impl Authority {
                 let mut holders = Vec::new();
                 for task in view.tasks(&tenant, &filter)? {
                     if let Some(agent) = view.agent(&tenant, &task.agent)? {
-                        holders.push((task, agent));
+                        let usage = view.usage(&tenant, &task.id)?;
+                        holders.push(Holder { task, agent, usage });
                     }
                 }
                 Ok::<_, accredit_store::StoreError>(holders)
             })
             .await?;
-        let live = holders.into_iter().filter(|(task, agent)| agent.enabled() && !task.over_at(now));
-        let could = live.map(|(task, agent)| could(&policies, &resource, &requests, task, &agent, now));
+        let live = holders.into_iter().filter(|held| held.agent.enabled() && !held.task.over_at(now));
+        let could = live.map(|held| could(&policies, &resource, &requests, held, now));
         could.filter_map(Result::transpose).collect()
     }
 }
@@ -304,13 +306,19 @@ fn put(tx: &mut Tx<'_>, tenant: &TenantName, row: &PolicySetRow, now: Timestamp)
     Ok(tx.set_policy_head(tenant, &row.digest, now)?)
 }
 
+/// A task with what a decision in its name would look at.
+struct Holder {
+    task: Task,
+    agent: Agent,
+    usage: Usage,
+}
+
 /// What one live task could do, if any of its grants reaches the resource.
 fn could(
     policies: &PolicySet,
     resource: &Resource,
     requests: &[(String, String)],
-    task: Task,
-    agent: &Agent,
+    Holder { task, agent, usage }: Holder,
     now: Timestamp,
 ) -> Result<Option<Could>, Fault> {
     let grants: Vec<String> = task
@@ -323,7 +331,7 @@ fn could(
     if grants.is_empty() {
         return Ok(None);
     }
-    let sketch = sketch(&task, now);
+    let sketch = sketch(&task, &usage, now);
     let mut answers = Vec::new();
     for (method, path) in requests {
         let request = RequestSketch {
@@ -333,7 +341,7 @@ fn could(
             content_type: None,
             body_bytes: None,
         };
-        let situation = Situation { agent, resource, task: &sketch, request: &request, now };
+        let situation = Situation { agent: &agent, resource, task: &sketch, request: &request, now };
         let answer =
             situation.answer(policies).map_err(|e| Fault::unavailable("situation", e.to_string()))?;
         answers.push((format!("{method} {path}"), answer));
@@ -341,7 +349,7 @@ fn could(
     Ok(Some(Could { task, grants, answers }))
 }
 
-fn sketch(task: &Task, now: Timestamp) -> TaskSketch {
+fn sketch(task: &Task, usage: &Usage, now: Timestamp) -> TaskSketch {
     let since = task.active_at(now).map_or(now, |(since, _)| since);
     TaskSketch {
         purpose: task.purpose.clone(),
@@ -350,7 +358,8 @@ fn sketch(task: &Task, now: Timestamp) -> TaskSketch {
         template: task.template.clone(),
         attested: !task.instance.attestation.is_unattested(),
         age_s: u64::try_from(now.ms_since(since) / 1_000).unwrap_or(0),
-        calls: 0,
+        calls: usage.calls(),
+        seen: usage.seen().into_iter().flatten().copied().collect(),
         boundary: Some(Boundary { usable: task.boundary.usable.clone(), delegable: Vec::new() }),
     }
 }

@@ -1,5 +1,6 @@
 //! Everything a decision is made from: one consistent snapshot, content-addressed for replay.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use accredit_identity::id::{AgentName, TenantName};
@@ -10,7 +11,7 @@ use crate::credential::Credential;
 use crate::digest::Digest;
 use crate::owner::Standing;
 use crate::policy::entities::FactEntities;
-use crate::resource::Resource;
+use crate::resource::{Resource, Sensitivity};
 use crate::task::{DEPTH_MAX, Task};
 
 /// One link of the chain: a task, the agent it was given to, and that agent's owner.
@@ -173,19 +174,49 @@ pub struct Used {
     pub bytes: u64,
 }
 
-/// What a task used so far, a place for each grant of its usable half. Missing places are zero.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Usage(Vec<Used>);
+/// What a task used so far: figures for each grant of its usable half, missing places being zero,
+/// and how sensitive the resources are that it may have had an answer from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct Usage {
+    figures: Vec<Used>,
+    /// Whatever the effect: a POST can be a search. `None`: a version that did not look recorded this.
+    seen: Option<BTreeSet<Sensitivity>>,
+}
+
+impl Default for Usage {
+    /// That of a task which has used nothing.
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
 
 impl fmt::Display for Usage {
-    /// `calls/bytes` for each grant, separated by commas; what is recorded with a decision.
+    /// `calls/bytes` for each grant, `;`, the sensitivities seen, each list separated by commas; what is
+    /// recorded with a decision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, used) in self.0.iter().enumerate() {
+        for (place, used) in self.figures.iter().enumerate() {
             let comma = if place == 0 { "" } else { "," };
             write!(f, "{comma}{}/{}", used.calls, used.bytes)?;
         }
-        Ok(())
+        for (place, sensitivity) in self.seen.iter().flatten().enumerate() {
+            write!(f, "{}{}", if place == 0 { ";" } else { "," }, sensitivity.as_str())?;
+        }
+        f.write_str(if self.seen.as_ref().is_some_and(BTreeSet::is_empty) { ";" } else { "" })
+    }
+}
+
+impl From<Usage> for String {
+    fn from(usage: Usage) -> Self {
+        usage.to_string()
+    }
+}
+
+impl TryFrom<String> for Usage {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("usage is `calls/bytes,…;sensitivity,…`")
     }
 }
 
@@ -193,47 +224,87 @@ impl Usage {
     /// Usage with these figures, in the order of the grants.
     #[must_use]
     pub const fn new(figures: Vec<Used>) -> Self {
-        Self(figures)
+        Self { figures, seen: Some(BTreeSet::new()) }
     }
 
     /// What was used under the grant at this place.
     #[must_use]
     pub fn of(&self, grant: usize) -> Used {
-        self.0.get(grant).copied().unwrap_or_default()
+        self.figures.get(grant).copied().unwrap_or_default()
     }
 
     /// Adds to the figures of one grant.
     pub fn add(&mut self, grant: usize, calls: u64, bytes: u64) {
-        if self.0.len() <= grant {
-            self.0.resize(grant + 1, Used::default());
+        if self.figures.len() <= grant {
+            self.figures.resize(grant + 1, Used::default());
         }
-        let used = &mut self.0[grant];
+        let used = &mut self.figures[grant];
         used.calls = used.calls.saturating_add(calls);
         used.bytes = used.bytes.saturating_add(bytes);
     }
 
-    /// Reads what [`Display`](fmt::Display) wrote.
+    /// How sensitive the resources are that this task may have had an answer from; `None` where that was
+    /// not recorded.
+    #[must_use]
+    pub const fn seen(&self) -> Option<&BTreeSet<Sensitivity>> {
+        self.seen.as_ref()
+    }
+
+    /// Notes that the task may get an answer from something this sensitive. Gives whether that is new.
+    pub fn see(&mut self, sensitivity: Sensitivity) -> bool {
+        self.seen.get_or_insert_default().insert(sensitivity)
+    }
+
+    /// Reads what [`Display`](fmt::Display) wrote, and what earlier versions wrote: without `;`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let used = |pair: &str| {
             let (calls, bytes) = pair.split_once('/')?;
             Some(Used { calls: calls.parse().ok()?, bytes: bytes.parse().ok()? })
         };
-        let figures: Option<Vec<Used>> = text.split(',').filter(|p| !p.is_empty()).map(used).collect();
-        figures.map(Self)
+        let (figures, seen) = match text.split_once(';') {
+            Some((figures, seen)) => {
+                (figures, Some(listed(seen).map(Sensitivity::parse).collect::<Option<_>>()?))
+            }
+            None => (text, None),
+        };
+        Some(Self { figures: listed(figures).map(used).collect::<Option<_>>()?, seen })
     }
 
     /// Calls under all grants together.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.0.iter().fold(0, |sum, u| sum.saturating_add(u.calls))
+        self.figures.iter().fold(0, |sum, u| sum.saturating_add(u.calls))
     }
+}
+
+fn listed(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|part| !part.is_empty())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fixture;
+
+    #[test]
+    fn usage_reads_back_and_what_an_earlier_version_wrote_says_nothing_of_what_was_seen() {
+        let mut usage = Usage::new(vec![Used { calls: 2, bytes: 512 }, Used::default()]);
+        assert_eq!(usage.to_string(), "2/512,0/0;");
+        assert!(usage.see(Sensitivity::Restricted) && usage.see(Sensitivity::Public));
+        assert!(!usage.see(Sensitivity::Public), "it was seen before");
+        assert_eq!(usage.to_string(), "2/512,0/0;public,restricted");
+        for usage in [usage, Usage::default()] {
+            assert_eq!(Usage::parse(&usage.to_string()).as_ref(), Some(&usage));
+        }
+        for old in ["", "2/512"] {
+            let usage = Usage::parse(old).expect("the earlier form");
+            assert_eq!((usage.seen(), usage.to_string().as_str()), (None, old));
+        }
+        for broken in ["2", "2/x", "2/512;secret", "2/512;public;public", "2/512;Public"] {
+            assert_eq!(Usage::parse(broken), None, "{broken}");
+        }
+    }
 
     #[test]
     fn facts_that_do_not_belong_together_are_not_decided_on() {

@@ -359,6 +359,30 @@ mod tests {
         }
     }
 
+    // case: AUD-11, POL-09
+    #[test]
+    fn what_a_task_had_seen_is_replayed_and_absent_where_it_was_not_recorded() {
+        let flow = "permit(principal, action, resource);
+            forbid(principal, action == Action::\"write\", resource)
+            when { context.task has seen && context.task.seen.contains(\"restricted\") };";
+        let set = fixture::set(flow);
+        for (usage, code) in [
+            ("1/0;restricted", "denied_by_policy"),
+            ("1/0;internal", "allowed"),
+            ("1/0;", "allowed"),
+            ("1/0", "allowed"),
+        ] {
+            let mut inputs = inputs("POST", &["github: *"], Usage::parse(usage).expect("recorded usage"));
+            let facts = Facts { policy_set: set.digest(), ..fixture::facts(&["github: *"]) };
+            let prepared = fixture::prepared(&facts);
+            (inputs.facts, inputs.facts_digest) = (prepared.text().to_owned(), prepared.digest());
+            let text = serde_json::to_string(&inputs).expect("JSON");
+            let inputs: Inputs = serde_json::from_str(&text).expect("its own JSON");
+            let replayed = replay(&inputs, &recorded(&inputs), &set).expect("the recorded set");
+            assert_eq!(replayed.answered.code, code, "{usage}");
+        }
+    }
+
     // case: AUD-11
     #[test]
     fn a_changed_record_is_noticed() {

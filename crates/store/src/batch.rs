@@ -8,6 +8,7 @@ use std::collections::{HashMap, HashSet};
 use accredit_core::digest::Digest;
 use accredit_core::facts::{Prepared, Usage};
 use accredit_core::id::{TaskId, TenantName};
+use accredit_core::resource::Sensitivity;
 use rusqlite::Connection;
 
 use crate::error::StoreError;
@@ -156,6 +157,16 @@ impl<'c> Batch<'c> {
         self.usage(key)?.add(grant, calls, bytes);
         self.counted.insert((key.clone(), grant));
         Ok(())
+    }
+
+    /// Notes that a task may get an answer from something this sensitive; written once for each task, so that
+    /// later uses cost nothing.
+    pub(crate) fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError> {
+        if !self.usage(key)?.see(sensitivity) {
+            return Ok(());
+        }
+        let sql = "INSERT INTO seen (tenant, task, sensitivity) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.view.execute(sql, (key.0.as_str(), key.1.as_str(), sensitivity.as_str())).map(|_| ())
     }
 
     /// Writes down what was counted: before a change that may look at it, and before the commit.

@@ -124,8 +124,9 @@ pub enum RecordError {
     /// Something that the decision rests on has changed since: decide again from fresh facts.
     #[error("the facts have changed since the decision")]
     Narrowed(Box<Decision>),
-    /// Another use took the last of a limit: decide again from fresh figures.
-    #[error("a limit was reached since the decision")]
+    /// Another use took the last of a limit, or let the task see more than policy was asked about: decide
+    /// again from fresh figures.
+    #[error("the task used more since the decision")]
     LimitReached(Box<Decision>),
     /// More is waiting than the queue holds.
     #[error("the store has too much to do")]

@@ -91,6 +91,10 @@ impl RecordJob {
         {
             return Ok(Verdict::LimitReached);
         }
+        if goes_on && batch.usage(&key)?.seen() != self.decision.usage().seen() {
+            // Policy was asked what this task had seen, and meanwhile it saw more.
+            return Ok(Verdict::LimitReached);
+        }
         // Everything that can fail on its own comes before the first write: there is no savepoint here.
         let question = match raises_request(&self.decision) {
             true => match Question::of(&self.decision, &self.request_id, batch) {
@@ -106,6 +110,9 @@ impl RecordJob {
         batch.store_facts(self.decision.prepared())?;
         if let Some(grant) = counted {
             batch.count(&key, grant, 1, 0)?;
+        }
+        if let Some(target) = self.decision.prepared().facts().target.as_ref().filter(|_| goes_on) {
+            batch.see(&key, target.resource.sensitivity)?;
         }
         let request = question.as_ref().map(|q| q.request.id.clone());
         let seq = match (&self.entry, question) {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use accredit_core::facts::{Usage, Used};
 use accredit_core::id::{TaskId, TenantName};
+use accredit_core::resource::Sensitivity;
 
 use crate::batch::TaskKey;
 use crate::error::StoreError;
@@ -58,6 +59,11 @@ impl View<'_> {
         })?;
         let mut usage = Usage::default();
         rows.into_iter().for_each(|(place, used)| usage.add(place, used.calls, used.bytes));
+        let sql = "SELECT sensitivity FROM seen WHERE tenant = ?1 AND task = ?2";
+        for word in self.rows(sql, (tenant.as_str(), task.as_str()), |row| row.get::<_, String>(0))? {
+            let known = Sensitivity::parse(&word);
+            usage.see(known.ok_or_else(|| StoreError::document("usage", "it has an unknown sensitivity"))?);
+        }
         Ok(usage)
     }
 }

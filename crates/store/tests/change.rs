@@ -200,9 +200,12 @@ fn a_database_of_a_newer_version_is_refused_clearly() {
     let directory = tempfile::tempdir().expect("a directory");
     drop(open(directory.path()));
     let raw = rusqlite::Connection::open(config(directory.path()).path).expect("opens");
-    raw.execute("INSERT INTO migration (number, checksum) VALUES (2, 'x')", []).expect("written");
+    raw.execute("INSERT INTO migration (number, checksum) VALUES (9999, 'x')", []).expect("written");
     let refused = Store::open(config(directory.path()));
-    assert!(matches!(refused, Err(OpenError::Schema(MigrateError::Newer { found: 2, known: 1 }))));
+    let Err(OpenError::Schema(MigrateError::Newer { found: 9999, known })) = refused else {
+        panic!("it was opened, or refused for another reason");
+    };
+    assert!(known < 9999);
 }
 
 // case: FLT-03

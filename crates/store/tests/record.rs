@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use accredit_core::decision::Outcome;
 use accredit_core::id::TaskId;
 use accredit_core::owner::{OwnerRecord, Standing};
-use accredit_core::resource::Mode;
+use accredit_core::resource::{Mode, Sensitivity};
 use accredit_core::text::{Owner, Reason};
 use accredit_store::{EntryFilter, FactsError, RecordError, RequestFilter, RequestStatus, StoreError};
 use common::{World, agent, credential, endpoint, entries_of, now, open, resource, run, tenant};
@@ -125,6 +125,35 @@ fn a_change_of_an_ancestor_stops_the_child_and_one_of_a_stranger_does_not() {
         world.end(&root).await.expect("ended");
         let second = world.decide(&caller, &snapshot, "GET", "/");
         assert!(matches!(world.record(second, &snapshot).await, Err(RecordError::Narrowed(_))));
+    });
+}
+
+// case: POL-09
+#[test]
+fn what_a_task_may_have_seen_is_durable_and_a_decision_that_did_not_know_it_is_made_again() {
+    run(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let world = World::on(open(directory.path()), "acme").await;
+        let (task, other) = (world.start(&["github: *"]).await, world.start(&["github: *"]).await);
+        let caller = world.caller(&task);
+        let seen = |world: &World, task| world.snapshot(task).usage.seen().expect("recorded").clone();
+        let before = world.snapshot(&task);
+        let (read, write) =
+            (world.decide(&caller, &before, "GET", "/"), world.decide(&caller, &before, "POST", "/"));
+        assert!(world.record(read, &before).await.is_ok());
+        assert!(matches!(world.record(write, &before).await, Err(RecordError::LimitReached(_))));
+        let after = world.snapshot(&task);
+        assert_eq!(seen(&world, &task).into_iter().collect::<Vec<_>>(), [Sensitivity::Internal]);
+        assert!(seen(&world, &other).is_empty(), "another task has seen nothing");
+        let write = world.decide(&caller, &after, "POST", "/");
+        assert!(world.record(write, &after).await.is_ok());
+        let denied = world.use_once(&world.caller(&other), &other, "TRACE", "/").await;
+        assert!(denied.permit().is_err() && seen(&world, &other).is_empty(), "what was refused was not seen");
+        let (tenant, id) = (world.tenant.clone(), task.id.clone());
+        drop((before, after, world));
+        let store = open(directory.path());
+        let usage = store.read(move |view| view.usage(&tenant, &id)).await.expect("read");
+        assert_eq!(usage.seen().map(|s| s.contains(&Sensitivity::Internal)), Some(true), "after a restart");
     });
 }
 

@@ -212,6 +212,9 @@ struct Case {
     age_s: u64,
     #[serde(default)]
     calls: u64,
+    /// How sensitive the resources are that the task may have had an answer from.
+    #[serde(default)]
+    seen: Vec<Sensitivity>,
     /// What the task may touch; left out: everything on the resource.
     boundary: Option<Vec<Grant>>,
     expect: Expected,
@@ -315,6 +318,7 @@ impl Case {
             attested: self.attested.unwrap_or(plain.attested),
             age_s: self.age_s,
             calls: self.calls,
+            seen: self.seen.clone(),
             boundary: self.boundary.clone().map(|usable| Boundary { usable, delegable: Vec::new() }),
         }
     }
@@ -333,6 +337,28 @@ impl Case {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // case: POL-09
+    #[test]
+    fn a_case_says_what_its_task_has_seen() {
+        let file = |seen: &str| {
+            format!(
+                "[agents.a]\n[resources.r]\n[[case]]\nname = \"c\"\nagent = \"a\"\nresource = \"r\"
+                method = \"POST\"\npath = \"/\"\nexpect = \"allow\"\nseen = [{seen}]"
+            )
+        };
+        let policies = crate::fixture::set(
+            "permit(principal, action, resource);
+            forbid(principal, action == Action::\"write\", resource)
+            when { context.task has seen && context.task.seen.contains(\"confidential\") };",
+        );
+        for (seen, passes) in [("", true), ("\"restricted\"", true), ("\"public\", \"confidential\"", false)]
+        {
+            let results = Cases::parse(&file(seen)).expect("a file").run(&policies, Timestamp::from_ms(0));
+            assert_eq!(results.expect("answers")[0].passed(), passes, "{seen}");
+        }
+        assert!(Cases::parse(&file("\"secret\"")).is_err());
+    }
     use crate::policy::PolicySources;
 
     const FILE: &str = r#"

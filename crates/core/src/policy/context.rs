@@ -17,7 +17,7 @@ type Pair = (&'static str, RestrictedExpression);
 pub struct UseContext<'a> {
     prepared: &'a Prepared,
     action: &'a Action,
-    calls: u64,
+    usage: &'a Usage,
     now: Timestamp,
     built: Result<Context, String>,
 }
@@ -25,25 +25,31 @@ pub struct UseContext<'a> {
 impl<'a> UseContext<'a> {
     /// The context of the action as it stands, without approval.
     #[must_use]
-    pub fn new(prepared: &'a Prepared, action: &'a Action, usage: &Usage, now: Timestamp) -> Self {
-        Self::build(prepared, action, usage.calls(), now, false)
+    pub fn new(prepared: &'a Prepared, action: &'a Action, usage: &'a Usage, now: Timestamp) -> Self {
+        Self::build(prepared, action, usage, now, false)
     }
 
     /// The same, had a person said yes.
     #[must_use]
     pub fn approved(&self) -> Self {
-        Self::build(self.prepared, self.action, self.calls, self.now, true)
+        Self::build(self.prepared, self.action, self.usage, self.now, true)
     }
 
-    fn build(prepared: &'a Prepared, action: &'a Action, calls: u64, now: Timestamp, granted: bool) -> Self {
+    fn build(
+        prepared: &'a Prepared,
+        action: &'a Action,
+        usage: &'a Usage,
+        now: Timestamp,
+        granted: bool,
+    ) -> Self {
         let pairs = [
-            ("task", task(prepared, calls, now)),
+            ("task", task(prepared, usage, now)),
             ("chain", chain(prepared)),
             ("approval", approval(granted)),
             ("now", Ok(instant(now))),
             ("request", request(action)),
         ];
-        Self { prepared, action, calls, now, built: context(pairs) }
+        Self { prepared, action, usage, now, built: context(pairs) }
     }
 
     pub(crate) const fn built(&self) -> &Result<Context, String> {
@@ -76,7 +82,7 @@ pub(crate) fn of_start(
     ])
 }
 
-fn task(prepared: &Prepared, calls: u64, now: Timestamp) -> Result<RestrictedExpression, String> {
+fn task(prepared: &Prepared, usage: &Usage, now: Timestamp) -> Result<RestrictedExpression, String> {
     let task = &prepared.own().task;
     let age_s = match &task.state {
         TaskState::Active { since, .. } => now.ms_since(*since).max(0) / 1_000,
@@ -87,8 +93,9 @@ fn task(prepared: &Prepared, calls: u64, now: Timestamp) -> Result<RestrictedExp
         ("purpose", text(task.purpose.as_str())),
         ("attested", RestrictedExpression::new_bool(!task.instance.attestation.is_unattested())),
         ("age_s", RestrictedExpression::new_long(age_s)),
-        ("calls", number(calls)),
+        ("calls", number(usage.calls())),
     ];
+    pairs.extend(usage.seen().map(|seen| ("seen", set(seen.iter().map(|s| s.as_str())))));
     pairs.extend(task.workflow.as_ref().map(|w| ("workflow", text(w.as_str()))));
     pairs.extend(task.requested_by.as_ref().map(|r| ("requested_by", text(r.as_str()))));
     pairs.extend(task.template.as_ref().map(|t| ("template", text(t.as_str()))));

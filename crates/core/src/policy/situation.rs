@@ -15,7 +15,7 @@ use crate::facts::{Facts, Link, PrepareError, Prepared, Target, Usage, Used};
 use crate::host::Endpoint;
 use crate::owner::Standing;
 use crate::policy::PolicySet;
-use crate::resource::Resource;
+use crate::resource::{Resource, Sensitivity};
 use crate::task::{Instance, TTL_S_MAX, Task, TaskState};
 use crate::text::{Purpose, Requester, Workflow};
 use crate::time::Timestamp;
@@ -37,6 +37,8 @@ pub struct TaskSketch {
     pub age_s: u64,
     /// Calls let out so far.
     pub calls: u64,
+    /// How sensitive the resources are that it may have had an answer from.
+    pub seen: Vec<Sensitivity>,
     /// What it may touch. `None`: everything on the resource.
     pub boundary: Option<Boundary>,
 }
@@ -51,6 +53,7 @@ impl Default for TaskSketch {
             attested: true,
             age_s: 0,
             calls: 0,
+            seen: Vec::new(),
             boundary: None,
         }
     }
@@ -115,6 +118,9 @@ impl Situation<'_> {
         // The calls stand at a place that no grant has: they are for policy to see, not for limits.
         let mut usage = Usage::default();
         usage.add(prepared.own().task.boundary.usable.len(), calls.calls, calls.bytes);
+        self.task.seen.iter().for_each(|&sensitivity| {
+            usage.see(sensitivity);
+        });
         let who = Who::holder(prepared.own());
         let weighed = weigh(&who, &prepared, &action, &usage, policies, self.now);
         Ok(Answer { outcome: weighed.outcome, grounds: weighed.grounds })

@@ -8,6 +8,7 @@ use crate::fixture::{action, facts, now, prepared, set};
 use crate::policy::bounds::{NESTING_MAX, POLICY_BYTES_MAX};
 use crate::policy::set::POLICIES_MAX;
 use crate::policy::starter::starter;
+use crate::resource::Sensitivity;
 
 fn judge(policies: &PolicySet, method: &str, path: &str) -> (Verdict, Grounds) {
     let facts = facts(&["github: *"]);
@@ -54,6 +55,46 @@ fn a_forbid_that_cannot_be_evaluated_denies_and_says_so() {
     check_refused(
         "forbid(principal, action in Action::\"use\", resource) when { context.task.workflow == \"x\" };",
         "workflow",
+    );
+}
+
+/// Every policy that the guide shows.
+fn policies_of_the_guide() -> String {
+    let page = include_str!("../../../../docs/guide/policies.md");
+    let blocks = page.split("```cedar\n").skip(1).filter_map(|rest| rest.split("```").next());
+    blocks.collect::<Vec<_>>().join("\n")
+}
+
+// case: POL-09
+#[test]
+fn a_task_that_has_seen_restricted_data_writes_to_nothing_less_sensitive() {
+    let policies = set(&format!("{}\npermit(principal, action, resource);", policies_of_the_guide()));
+    let mut facts = facts(&["github: *"]);
+    let mut check = |sensitivity, seen: &[Sensitivity], method, allowed: bool| {
+        facts.target.as_mut().expect("a target").resource.sensitivity = sensitivity;
+        let mut usage = Usage::default();
+        seen.iter().for_each(|&s| assert!(usage.see(s)));
+        let (prepared, action) = (prepared(&facts), action(&facts, method, "/a"));
+        let (verdict, grounds) = policies.judge_use(&prepared, &action, &usage, now());
+        let about = format!("{method} {sensitivity:?} after {seen:?}");
+        assert_eq!(verdict, if allowed { Verdict::Allow } else { Verdict::Deny }, "{about}");
+        assert_eq!(ids(&grounds).contains(&"flow/restricted-stays-inside"), !allowed, "{about}");
+    };
+    use Sensitivity::{Confidential, Internal, Public, Restricted};
+    check(Public, &[], "POST", true);
+    check(Public, &[Public, Internal, Confidential], "POST", true);
+    for lower in [Public, Internal, Confidential] {
+        for method in ["POST", "PUT", "PATCH", "DELETE"] {
+            check(lower, &[Restricted], method, false);
+            check(lower, &[Public, Restricted], method, false);
+        }
+        check(lower, &[Restricted], "GET", true);
+    }
+    check(Restricted, &[Restricted], "POST", true);
+    // Without `has` it does not load: decisions of earlier versions are replayed without it.
+    check_refused(
+        "forbid(principal, action in Action::\"use\", resource) when { context.task.seen.contains(\"restricted\") };",
+        "seen",
     );
 }
 
