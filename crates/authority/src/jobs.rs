@@ -5,6 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use accredit_core::task::Ending;
+use accredit_core::time::Timestamp;
 use accredit_ledger::checkpoint::Checkpoint;
 
 use crate::Authority;
@@ -30,7 +31,7 @@ impl Jobs {
         every(authority, SWEEP_EVERY, |a| async move {
             a.expire_tasks().await?;
             a.end_lost().await;
-            a.expire_requests().await
+            a.housekeep(a.now()).await
         });
         every(authority, INTEGRATE_EVERY, |a| async move {
             let done = a.integrate().await;
@@ -92,8 +93,12 @@ impl Authority {
         }
     }
 
-    async fn expire_requests(&self) -> Result<(), Fault> {
-        let now = self.now();
+    /// Forgets what nothing can refer to any more. Tasks, agents and credentials are not among it: what was ended or
+    /// revoked is kept for ever, and so outlives every token that was made for it.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be written.
+    pub async fn housekeep(&self, now: Timestamp) -> Result<(), Fault> {
         self.store
             .change(move |tx| {
                 tx.expire_requests(now, EXPIRE_MAX)?;

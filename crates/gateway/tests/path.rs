@@ -5,7 +5,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use accredit_authority::revoke::Target;
+use accredit_authority::settings::TOKEN_TTL_S;
+use accredit_core::id::CredentialName;
 use accredit_core::resource::Mode;
+use accredit_identity::token::SKEW_MS;
 use common::{KEY, Upstream, read_head, read_until_silent, world};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
@@ -54,6 +57,33 @@ async fn a_call_outside_the_boundary_is_refused_with_a_next_step_and_nothing_is_
     assert!(answer.contains("x-should-retry: false"), "{answer}");
     assert_eq!(world.upstream.text(), "");
     assert_eq!(world.entries("action.decided").await[0]["code"], "outside_boundary");
+}
+
+// case: REV-12
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_revoked_stays_revoked_whatever_is_forgotten_meanwhile() {
+    let world = world(Upstream::fixed(OK).await, Mode::Enforce).await;
+    let (revoked, other) = (world.task(&["sample: *"]).await, world.task(&["sample: *"]).await);
+    let mut open = world.attached(&revoked).await;
+    let authority = &world.authority;
+    let task = revoked.started.task.id.clone();
+    authority.revoke("test", Target::Task(task), None).await.expect("revoked");
+    let credential = CredentialName::parse("sample-key").expect("a name");
+    authority.revoke("test", Target::Credential(credential), None).await.expect("revoked");
+    let life_ms = i64::try_from(TOKEN_TTL_S).expect("minutes") * 1_000 + SKEW_MS;
+    let ten_years_ms = 10 * 366 * 24 * 3_600_000;
+    for later_ms in [0, life_ms - 1, life_ms, life_ms + 1, ten_years_ms] {
+        authority.housekeep(authority.now().plus_ms(later_ms)).await.expect("housekeeping");
+        // The tokens are good for minutes yet: what refuses is the memory of the revocation.
+        let answer = world.raw(&revoked, &get(&world.host(), "/")).await;
+        assert!(answer.contains("task_ended"), "after {later_ms} ms: {answer}");
+        let answer = world.raw(&other, &get(&world.host(), "/")).await;
+        assert!(answer.contains("credential_revoked"), "after {later_ms} ms: {answer}");
+    }
+    open.write_all(&get(&world.host(), "/")).await.expect("sent");
+    let answer = read_until_silent(&mut open).await;
+    assert!(answer.contains("task_ended"), "on a connection from before: {answer}");
+    assert_eq!(world.upstream.text(), "");
 }
 
 #[tokio::test(flavor = "multi_thread")]
