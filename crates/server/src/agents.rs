@@ -7,7 +7,6 @@ use accredit_api::agent::{
 use accredit_api::page::PageQuery;
 use accredit_api::{Page, Sensitive};
 use accredit_authority::agents::{AgentDetails, NewAgent};
-use accredit_authority::fault::FaultKind;
 use accredit_core::agent::AgentStatus as Status;
 use accredit_identity::agent::RegisteredKey;
 use accredit_identity::key::PublicKey;
@@ -196,16 +195,11 @@ pub(crate) async fn join(
     via: Via,
     Json(body): Json<Join>,
 ) -> Result<(StatusCode, Reply<Joined>), Failure> {
-    let guesses = app.guesses(via.transport());
-    guesses.check()?;
     let presented = public_key(&body.public_key)?;
+    let guess = app.guesses(via.transport()).begin()?;
     let thumbprint = presented.thumbprint();
     let found = app.authority().join(body.token.reveal(), presented, &via.address()).await;
-    let found = found.inspect_err(|fault| {
-        if fault.kind == FaultKind::Unauthenticated {
-            guesses.failed();
-        }
-    })?;
+    let found = guess.answered(found)?;
     let registered = found.keys.iter().find(|k| k.key.thumbprint() == thumbprint).map(key);
     let key = registered.ok_or_else(|| Failure::not_found("agent"))?;
     let joined = Joined { agent: found.agent.name.to_string(), spiffe_id: found.spiffe_id.to_string(), key };

@@ -4,7 +4,6 @@ use accredit_api::Sensitive;
 use accredit_api::session::{
     CreateLink, CreateSession, LinkCreated, Role, Session, SessionCreated, Transport, WhoAmI,
 };
-use accredit_authority::fault::FaultKind;
 use accredit_authority::operators::{self, LinkMaker, Operator};
 use axum::Json as Reply;
 use axum::extract::State;
@@ -69,14 +68,9 @@ pub(crate) async fn create(
     via: Via,
     Json(body): Json<CreateSession>,
 ) -> Result<(StatusCode, Reply<SessionCreated>), Failure> {
-    let guesses = app.guesses(via.transport());
-    guesses.check()?;
+    let guess = app.guesses(via.transport()).begin()?;
     let signed_in = app.authority().sign_in(body.link_code.reveal(), via.transport(), &via.address()).await;
-    let signed_in = signed_in.inspect_err(|fault| {
-        if fault.kind == FaultKind::Unauthenticated {
-            guesses.failed();
-        }
-    })?;
+    let signed_in = guess.answered(signed_in)?;
     let token = Sensitive::new(signed_in.secret.expose().to_owned());
     Ok((StatusCode::CREATED, Reply(SessionCreated { token, session: wire(&signed_in.operator) })))
 }
