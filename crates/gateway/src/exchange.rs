@@ -652,6 +652,8 @@ fn inject(
     let Some(secret) = opened.take_secret() else {
         return rebuilt.without_secret().map(|o| (o, None)).map_err(|e| broken(&e));
     };
+    #[cfg(test)]
+    defect::here(opened.permit(), secret.expose());
     let credential = opened.permit().credential().ok_or_else(|| broken(&"no credential"))?;
     let user = match &credential.placement {
         Placement::Basic { user } => Some(user.as_str().as_bytes()),
@@ -717,6 +719,9 @@ fn trace_id(traceparent: &str) -> Option<&str> {
     let good = whole && [version, trace, span, flags].into_iter().all(lower_hex);
     (good && trace.bytes().any(|b| b != b'0')).then_some(trace)
 }
+
+#[cfg(test)]
+mod defect;
 
 #[cfg(test)]
 mod tests {

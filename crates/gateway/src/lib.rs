@@ -12,6 +12,13 @@ mod session; //    one connection: who it belongs to, tunnels, request after req
 pub mod upstream; // the way to an upstream
 mod wire; //       one agent's connection //  figures for the metrics page
 
+#[cfg(test)]
+#[allow(dead_code, reason = "the tests beside the crate use the rest of it")]
+#[path = "../tests/common/mod.rs"]
+mod common;
+#[cfg(test)]
+extern crate self as accredit_gateway;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -13,7 +13,7 @@ mod secret;
 mod vault;
 
 pub use envelope::{KeyId, Label, SealError};
-pub use harden::{HardenError, harden};
+pub use harden::{HardenError, harden, quiet_panics};
 pub use key_source::{KeyEncryptionKey, KeySource, KeySourceError};
 pub use secret::{SECRET_BYTES_MAX, SECRET_BYTES_MIN, Secret, SecretValue, SecretValueError};
 pub use vault::{OpenError, UnsealError, Vault, WrappedKey};
