@@ -153,17 +153,21 @@ fn exit_of(status: ExitStatus) -> Exit {
 mod tests {
     use super::*;
 
-    async fn run(command: &[&str]) -> Result<Exit, Failure> {
+    /// A process has one command: whoever waits for one collects every other child as an orphan.
+    static ONE_COMMAND: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+    async fn run(command: &[&str], changes: &Changes) -> Exit {
+        let _alone = ONE_COMMAND.lock().await;
         let command: Vec<OsString> = command.iter().map(OsString::from).collect();
-        let mut child = start(&command, &Changes::default())?;
-        Ok(wait(&mut child).await.expect("an end"))
+        let mut child = start(&command, changes).expect("a program");
+        wait(&mut child).await.expect("an end")
     }
 
     #[tokio::test]
     async fn the_exit_code_is_the_commands_own() {
-        assert_eq!(run(&["true"]).await, Ok(Exit::Child(0)));
-        assert_eq!(run(&["sh", "-c", "exit 37"]).await, Ok(Exit::Child(37)));
-        assert_eq!(run(&["sh", "-c", "kill -TERM $$"]).await, Ok(Exit::Child(143)));
+        for (script, code) in [("true", 0), ("exit 37", 37), ("kill -TERM $$", 143)] {
+            assert_eq!(run(&["sh", "-c", script], &Changes::default()).await, Exit::Child(code), "{script}");
+        }
     }
 
     #[test]
@@ -187,8 +191,6 @@ mod tests {
         changes.set.insert("ACCREDIT_TEST".to_owned(), "here".to_owned());
         changes.remove.push("PATH".to_owned());
         let script = "[ \"$ACCREDIT_TEST\" = here ] && ! /usr/bin/env | /usr/bin/grep -q ^PATH=";
-        let command: Vec<OsString> = ["/bin/sh", "-c", script].iter().map(OsString::from).collect();
-        let mut child = start(&command, &changes).expect("a shell");
-        assert_eq!(wait(&mut child).await.expect("an end"), Exit::Child(0));
+        assert_eq!(run(&["/bin/sh", "-c", script], &changes).await, Exit::Child(0));
     }
 }
