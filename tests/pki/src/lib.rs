@@ -1,4 +1,4 @@
-//! Throw-away certificate authorities for upstreams. Their keys live as long as the process and protect nothing.
+//! Throw-away certificate authorities for what the tests start. Their keys live as long as the process and protect nothing.
 
 use std::sync::Arc;
 
@@ -23,6 +23,14 @@ pub enum Flaw {
     SelfSigned,
 }
 
+/// A certificate and the key to it, as text.
+pub struct Pem {
+    /// The certificate.
+    pub certificate: String,
+    /// The key.
+    pub key: String,
+}
+
 /// One authority.
 pub struct Pki {
     issuer: Issuer<'static, KeyPair>,
@@ -36,7 +44,7 @@ impl Pki {
     /// When the library cannot make it.
     pub fn new() -> Result<Self, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = named("Throw-away authority of the sample service");
+        let mut params = named("Throw-away authority of a test");
         params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let certificate = params.self_signed(&key)?;
@@ -58,9 +66,7 @@ impl Pki {
     /// When TLS refuses a key that was just made for it.
     pub fn server(&self, names: &[String], flaw: Flaw) -> Result<Arc<rustls::ServerConfig>, rcgen::Error> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let mut params = named("Sample service");
-        params.subject_alt_names = CertificateParams::new(names.to_vec())?.subject_alt_names;
-        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let mut params = serving(names)?;
         if flaw == Flaw::Expired {
             params.not_before = OffsetDateTime::now_utc() - Duration::days(3);
             params.not_after = OffsetDateTime::now_utc() - Duration::days(1);
@@ -77,6 +83,23 @@ impl Pki {
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
+
+    /// A certificate for these names and addresses as files of a server.
+    ///
+    /// # Errors
+    /// When the library cannot make it.
+    pub fn server_pem(&self, names: &[String]) -> Result<Pem, rcgen::Error> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate = serving(names)?.signed_by(&key, &self.issuer)?;
+        Ok(Pem { certificate: certificate.pem(), key: key.serialize_pem() })
+    }
+}
+
+fn serving(names: &[String]) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = named("Sample service");
+    params.subject_alt_names = CertificateParams::new(names.to_vec())?.subject_alt_names;
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    Ok(params)
 }
 
 fn named(common_name: &str) -> CertificateParams {
