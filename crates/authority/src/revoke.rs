@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use accredit_core::event::{Event, about_task};
-use accredit_core::id::{AgentName, CredentialName, TaskId};
+use accredit_core::id::{AgentName, CredentialName, TaskId, TenantName};
 use accredit_core::task::{Ending, Task};
 use accredit_core::text::Reason;
 use accredit_core::time::Timestamp;
-use accredit_store::{TaskFilter, TaskStatus, Tx};
+use accredit_store::{TASKS_MAX, TaskFilter, TaskStatus, Tx};
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -83,9 +83,7 @@ impl Authority {
                         }
                     }
                     Target::All => {
-                        for task in tx.tasks(&tenant, &all_active())? {
-                            end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
-                        }
+                        end_all(tx, &tenant, &how, &mut report.tasks_ended)?;
                         let ended = report.tasks_ended.len() as u64;
                         let event = Event::new(&tenant, "revoke.all")
                             .with("by", &by)
@@ -157,9 +155,23 @@ impl Authority {
     }
 }
 
-/// Every task that has not ended, as one list: a revocation of everything is one change.
-fn all_active() -> TaskFilter {
-    TaskFilter { status: Some(TaskStatus::Active), limit: usize::MAX, ..TaskFilter::default() }
+/// Ends every active task of a tenant, page by page but inside one change: none is left out because there are many,
+/// and none starts in between.
+fn end_all(
+    tx: &mut Tx<'_>,
+    tenant: &TenantName,
+    end: &End<'_>,
+    ended: &mut Vec<TaskId>,
+) -> Result<(), Fault> {
+    let mut page = TaskFilter { status: Some(TaskStatus::Active), limit: TASKS_MAX, ..TaskFilter::default() };
+    loop {
+        let tasks = tx.tasks(tenant, &page)?;
+        let Some(last) = tasks.last() else { return Ok(()) };
+        page.before = Some(last.id.clone());
+        for task in tasks {
+            end_with_descendants(tx, task, end, ended)?;
+        }
+    }
 }
 
 /// How tasks are ended in one change.

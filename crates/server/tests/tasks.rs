@@ -8,6 +8,7 @@ use std::time::Duration;
 use accredit_core::id::AgentName;
 use accredit_identity::key::SigningKey;
 use accredit_identity::{assertion, dpop};
+use accredit_store::TASKS_MAX;
 use common::{Answer, ISSUER, Plane, Way};
 use serde_json::{Value, json};
 
@@ -178,4 +179,20 @@ async fn a_revoked_task_renews_nothing_and_its_runner_learns_of_it() {
     );
     agent.call(&token, "POST", &format!("/v1/tasks/{id}/token"), None).await.must(403);
     agent.start(json!({})).await.must(403);
+}
+
+// case: REV-11
+#[tokio::test]
+async fn a_revocation_of_everything_ends_more_tasks_than_one_page_holds() {
+    let plane = Plane::start().await;
+    let admin = plane.admin().await;
+    let agent = Agent::register(&plane, &admin).await;
+    for _ in 0..=TASKS_MAX {
+        agent.start(json!({})).await.must(201);
+    }
+    let revoke = |target: Value| plane.call(&admin, "POST", "/v1/revoke", Some(json!({ "target": target })));
+    let report = revoke(json!("all")).await.must(200).json();
+    assert_eq!(report["tasks_ended"].as_array().map(Vec::len), Some(TASKS_MAX + 1));
+    let left = plane.call(&admin, "GET", "/v1/tasks?active=true", None).await.must(200).json();
+    assert_eq!(left["items"], json!([]));
 }
