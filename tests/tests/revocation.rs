@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use accredit_tests::harness::{Run, Said, Setup, descendants, signal, wait_for};
 use accredit_tests::sample::effects::{Effect, Event, now_ns};
 use accredit_tests::world::{World, shared};
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
 static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
 
@@ -69,9 +69,15 @@ impl Running {
 }
 
 impl Drop for Running {
+    /// Takes the command along: without its runner it would lose its authority and run on.
     fn drop(&mut self) {
+        let command = descendants(self.child.id());
         let _ = self.child.kill();
         let _ = self.child.wait();
+        let pids = command.into_iter().filter_map(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
+        pids.for_each(|pid| {
+            let _ = kill_process(pid, Signal::KILL);
+        });
     }
 }
 
