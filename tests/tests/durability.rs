@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use accredit_tests::canary::{Canary, in_bytes, in_tree};
+use accredit_tests::collector::{Collector, Manner};
 use accredit_tests::harness::{Accredit, Run, Setup, binary, http_get, signal, wait_for};
 use accredit_tests::tap::Tap;
 use accredit_tests::world::{OWNER, World, random_key};
@@ -206,9 +207,11 @@ fn ended(pid: u32) -> bool {
 
 // case: SEC-10
 #[test]
-fn the_most_talkative_log_holds_no_key() {
+fn the_most_talkative_log_and_the_traces_hold_no_key() {
     let environment = ["ACCREDIT_LOG", "RUST_LOG"].map(|name| (name.to_owned(), "trace".to_owned())).to_vec();
-    let world = World::start(Setup { environment, ..Setup::default() });
+    let collector = Collector::start(Manner::Takes).expect("a collector");
+    let config = format!("[observability]\notlp = \"{}\"", collector.url());
+    let world = World::start(Setup { config, environment, ..Setup::default() });
     world.enrol("shop-coder");
     let run = Run {
         environment: vec![("RUST_LOG".to_owned(), "trace".to_owned())],
@@ -222,6 +225,8 @@ fn the_most_talkative_log_holds_no_key() {
     let text = format!("{}{}", said.stdout, said.stderr);
     assert_eq!(in_bytes(&world.canaries, text.as_bytes(), "output of the task"), []);
     assert!(world.accredit.log().contains(" DEBUG "), "the log says more than usual");
+    wait_for(|| (collector.spans().iter().filter(|s| s.name == "action").count() >= 5).then_some(()));
+    assert_eq!(in_bytes(&world.canaries, &collector.bytes(), "traces"), []);
     assert_eq!(world.accredit.leaks(&world.canaries), []);
 }
 

@@ -26,6 +26,7 @@ use crate::config::paths::{private_dir, write_private};
 use crate::config::server::ServerConfig;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::otlp::Sending;
 
 /// Commands that wait for the database before new ones are refused: a second of work at a thousand a second.
 const QUEUE_MAX: usize = 1_024;
@@ -83,6 +84,10 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     let listeners = Listeners::bind(&config, context.paths.socket()).await?;
     let first = !config.data_dir.join("accredit.db").exists();
     let authority = open(settings(&config, &listeners), args.acknowledge_fork).await?;
+    let reports = match config.otlp.clone() {
+        Some(to) => Sending::start(to, &authority).map_err(|e| failed("otlp", &e))?,
+        None => None,
+    };
     let app = App::new(authority.clone(), rustix::process::geteuid().as_raw());
     let (stop, stopped) = watch::channel(false);
     let (cut, jobs) = (CancellationToken::new(), TaskTracker::new());
@@ -104,6 +109,9 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
         _ = wait_for_stop() => {}
     }
     authority.quiesce().await;
+    if let Some(reports) = reports {
+        reports.finish().await;
+    }
     let _ = std::fs::remove_file(context.paths.socket());
     Ok(Exit::Ok)
 }

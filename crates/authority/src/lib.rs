@@ -23,6 +23,7 @@ pub mod revoke; //    one call that ends things, and waits until they are over
 pub mod rotate; // both vault keys
 pub mod settings; //  what the configuration says
 pub mod tasks; //     propose, start, renew, extend, end, hold
+pub mod traces; //    what watchers are told of an action
 pub mod traffic; //   figures of the data plane
 pub mod uses; //      the one path: facts → decide → record → open → settle
 pub mod uses_report; // who used what for which task; receipts
@@ -61,6 +62,7 @@ pub struct Authority {
     blobs: uses::SealedCache,
     holds: tasks::Holds,
     traffic: traffic::Traffic,
+    traces: traces::Traces,
     /// Since when entries could not be integrated or signed.
     stalled_since: Mutex<Option<std::time::Instant>>,
 }
@@ -100,6 +102,12 @@ impl Authority {
     #[must_use]
     pub const fn traffic(&self) -> &traffic::Traffic {
         &self.traffic
+    }
+
+    /// Where reports of actions go.
+    #[must_use]
+    pub const fn traces(&self) -> &traces::Traces {
+        &self.traces
     }
 
     /// The instant it is.

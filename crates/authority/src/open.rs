@@ -24,6 +24,7 @@ use crate::live::Live;
 use crate::rotate::next_to;
 use crate::settings::Settings;
 use crate::tasks::Holds;
+use crate::traces::Traces;
 use crate::traffic::Traffic;
 use crate::uses::SealedCache;
 
@@ -82,6 +83,7 @@ impl Authority {
             blobs: SealedCache::default(),
             holds: Holds::default(),
             traffic: Traffic::default(),
+            traces: Traces::default(),
             stalled_since: std::sync::Mutex::default(),
         });
         authority.ensure_tenant().await?;

@@ -63,6 +63,8 @@ counters! {
     cut;
     /// Occurrences of a secret in responses that were overwritten.
     scrubbed;
+    /// Reports of actions that nobody had room for.
+    untold;
 }
 
 impl Traffic {

@@ -22,6 +22,7 @@ use accredit_vault::Secret;
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
 use crate::live::{About, LiveAction};
+use crate::traces::{Phase, SpanNumber, Steps};
 
 /// How often a decision is made anew because something narrowed meanwhile. Each round needs a
 /// change to have committed in between; a task that changes this often may wait.
@@ -68,6 +69,11 @@ impl Opened {
         &self.settling.live
     }
 
+    /// Another step of the path begins; for whoever watches.
+    pub fn mark(&mut self, phase: Phase) {
+        self.settling.steps.mark(phase);
+    }
+
     /// Records how the action ended. Without it, dropping records `unknown`.
     pub fn settle(mut self, seen: Seen) {
         self.settling.seen = Some(seen);
@@ -82,6 +88,7 @@ struct Settling {
     live: LiveAction,
     started: Instant,
     seen: Option<Seen>,
+    steps: Steps,
 }
 
 impl Drop for Settling {
@@ -99,6 +106,7 @@ impl Drop for Settling {
         });
         seen.duration_ms = elapsed_ms;
         let decision = self.permit.decision();
+        self.authority.traces.tell(decision, &self.steps, Some(&seen), &self.authority.traffic.untold);
         let own = decision.prepared().own();
         let bytes = seen.request_bytes.saturating_add(seen.response_bytes);
         let settled =
@@ -120,7 +128,8 @@ impl Drop for Settling {
 impl Authority {
     /// Takes an action through the path up to the point where bytes may go out. `call` makes the
     /// request that would be sent, given what stands at the endpoint; it is asked again whenever
-    /// the facts are read again, so that what is decided is what will be sent.
+    /// the facts are read again, so that what is decided is what will be sent. `parent` is the span of the
+    /// agent's that this belongs to.
     ///
     /// # Errors
     /// [`NotOpened`] says why nothing may be sent.
@@ -128,15 +137,16 @@ impl Authority {
         self: &Arc<Self>,
         caller: &Caller,
         endpoint: &Endpoint,
+        parent: Option<SpanNumber>,
         mut call: impl FnMut(Option<&Target>) -> Result<Call, Fault> + Send,
     ) -> Result<Opened, NotOpened> {
         if self.vault.is_sealed() {
             return Err(NotOpened::Fault(Fault::sealed()));
         }
-        match self.open_once(caller, endpoint, &mut call).await {
+        match self.open_once(caller, endpoint, parent, &mut call).await {
             // The value was replaced between the record and its opening: the next version is there.
             Err(NotOpened::Stopped { fault, .. }) if fault.code == "secret_gone" => {
-                self.open_once(caller, endpoint, &mut call).await
+                self.open_once(caller, endpoint, parent, &mut call).await
             }
             outcome => outcome,
         }
@@ -146,19 +156,27 @@ impl Authority {
         self: &Arc<Self>,
         caller: &Caller,
         endpoint: &Endpoint,
+        parent: Option<SpanNumber>,
         call: &mut (impl FnMut(Option<&Target>) -> Result<Call, Fault> + Send),
     ) -> Result<Opened, NotOpened> {
         let started = Instant::now();
+        let mut steps = Steps::begin(parent);
         let live = self.live.enter(About {
             tenant: caller.tenant().clone(),
             task: caller.task().clone(),
             agent: caller.agent().clone(),
             credential: None,
         });
-        let recorded =
-            self.decide_and_record(caller, endpoint, call, &live).await.map_err(NotOpened::Fault)?;
-        let permit = recorded.permit().map_err(NotOpened::Refused)?;
-        let mut settling = Settling { authority: self.clone(), permit, live, started, seen: None };
+        let recorded = self.decide_and_record(caller, endpoint, call, &live, &mut steps).await;
+        let permit = match recorded.map_err(NotOpened::Fault)?.permit() {
+            Ok(permit) => permit,
+            Err(refused) => {
+                self.traces.tell(&refused.decision, &steps, None, &self.traffic.untold);
+                return Err(NotOpened::Refused(refused));
+            }
+        };
+        steps.mark(Phase::Open);
+        let mut settling = Settling { authority: self.clone(), permit, live, started, seen: None, steps };
         match self.open_secret(&settling.permit).await {
             Ok(secret) => Ok(Opened { settling, secret }),
             Err(fault) => {
@@ -175,13 +193,16 @@ impl Authority {
         endpoint: &Endpoint,
         call: &mut (impl FnMut(Option<&Target>) -> Result<Call, Fault> + Send),
         live: &LiveAction,
+        steps: &mut Steps,
     ) -> Result<Recorded, Fault> {
         for _ in 0..ROUNDS_MAX {
+            steps.mark(Phase::Facts);
             let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).map_err(no_facts)?;
             let target = snapshot.prepared.facts().target.as_ref();
             live.with_credential(target.and_then(|t| t.credential.as_ref()).map(|c| &c.name));
             let action = Action::new(call(target)?, target.map(|t| &t.resource));
             let policies = self.policy_set(snapshot.prepared.facts().policy_set).await?;
+            steps.mark(Phase::Decide);
             let decision = decide(Question {
                 id: DecisionId::from_random(self.draw16()),
                 caller: caller.clone(),
@@ -192,6 +213,7 @@ impl Authority {
                 now: self.now(),
             });
             let request = RequestId::from_random(self.draw16());
+            steps.mark(Phase::Record);
             match self.store.record(decision, snapshot.stamp, request).await {
                 Ok(recorded) => return Ok(recorded),
                 // Something narrowed, or somebody else took the last of a limit: look again.

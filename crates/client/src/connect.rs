@@ -43,7 +43,7 @@ pub enum ServerError {
     #[error("`{0}` is not the URL of a server: write https://host[:port]")]
     Form(String),
     /// Plain HTTP to another machine.
-    #[error("`{0}` would send the session in clear over the network: write https")]
+    #[error("`{0}` is plain HTTP to another machine: write https")]
     Clear(String),
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accredit_authority::fault::Fault;
+use accredit_authority::traces::{Phase, SpanNumber};
 use accredit_authority::traffic::Traffic;
 use accredit_authority::uses::{NotOpened, Opened};
 use accredit_core::action::{Call, PATH_BYTES_MAX};
@@ -151,7 +152,8 @@ async fn open(turn: &Turn<'_>, prepared: &mut Option<Rebuilt>) -> Result<Opened,
         })
     };
     let stats = turn.gateway.authority.traffic();
-    authority.open_use(turn.caller, &endpoint, call).await.map_err(|error| match error {
+    let parent = given_trace(turn.head).map(|given| given.span);
+    authority.open_use(turn.caller, &endpoint, parent, call).await.map_err(|error| match error {
         NotOpened::Refused(refused) => {
             Traffic::count(&stats.refused);
             refuse::refused(&refused.refusal, refused.decision.id(), refused.request.as_ref())
@@ -209,6 +211,7 @@ async fn send<S>(wire: &mut Wire<S>, turn: &Turn<'_>, mut opened: Opened, rebuil
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
+    opened.mark(Phase::Send);
     let mut figures = Figures { status: None, response_bytes: 0, scrubbed: 0 };
     let decision = opened.permit().decision().id().clone();
     let digest = turn.gateway.authority.digest_key().map(|key| key.start());
@@ -258,7 +261,7 @@ where
     }
     let mut relay =
         Relay { wire, turn, pump: &mut pump, cut, decision, bytes_left: opened.permit().bytes_left() };
-    let ended = relay.run(sender, request, needles, &opened, &mut figures).await;
+    let ended = relay.run(sender, request, needles, &mut opened, &mut figures).await;
     finish(turn, ended, opened, pump, &figures)
 }
 
@@ -352,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
         sender: SendRequest<OutBody>,
         request: http::Request<OutBody>,
         needles: Option<Arc<Needles>>,
-        opened: &Opened,
+        opened: &mut Opened,
         figures: &mut Figures,
     ) -> Ended {
         let started = Instant::now();
@@ -361,6 +364,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
             Err(broken) => return self.no_response(broken).await,
         };
         self.turn.gateway.authority.traffic().upstream.observe(started.elapsed());
+        opened.mark(Phase::Relay);
         figures.status = Some(response.status().as_u16());
         let (parts, body) = response.into_parts();
         let policy = policy(opened, needles.as_deref());
@@ -703,21 +707,33 @@ fn media_type(head: &RequestHead) -> Option<String> {
 /// The trace context of the request upstream (W3C Trace Context §3.2): the agent's trace, if it has
 /// one, and a span of our own. Correlation, never authentication.
 fn traceparent(head: &RequestHead, trace: [u8; 16], span: [u8; 16]) -> String {
-    let given = head.fields().only(&crate::http::rebuild::TRACEPARENT).ok().flatten();
-    let given = given.and_then(|v| v.to_str().ok()).and_then(trace_id);
     let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect::<String>();
-    let trace = given.map_or_else(|| hex(&trace), str::to_owned);
+    let trace = given_trace(head).map_or_else(|| hex(&trace), |given| given.trace.to_owned());
     format!("00-{trace}-{}-01", hex(&span[..8]))
 }
 
-fn trace_id(traceparent: &str) -> Option<&str> {
+/// A trace that the agent has begun.
+#[derive(Debug, PartialEq, Eq)]
+struct GivenTrace<'a> {
+    /// 32 lower-case hexadecimal digits, not all zero.
+    trace: &'a str,
+    span: SpanNumber,
+}
+
+fn given_trace(head: &RequestHead) -> Option<GivenTrace<'_>> {
+    let given = head.fields().only(&crate::http::rebuild::TRACEPARENT).ok().flatten();
+    given.and_then(|v| v.to_str().ok()).and_then(read_trace)
+}
+
+fn read_trace(traceparent: &str) -> Option<GivenTrace<'_>> {
     let lower_hex = |s: &str| s.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
     let mut parts = traceparent.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     let whole =
         version.len() == 2 && trace.len() == 32 && span.len() == 16 && flags.len() == 2 && version != "ff";
     let good = whole && [version, trace, span, flags].into_iter().all(lower_hex);
-    (good && trace.bytes().any(|b| b != b'0')).then_some(trace)
+    let span = u64::from_str_radix(span, 16).ok().filter(|span| good && *span != 0)?.to_be_bytes();
+    trace.bytes().any(|b| b != b'0').then_some(GivenTrace { trace, span })
 }
 
 #[cfg(test)]
@@ -730,7 +746,8 @@ mod tests {
     #[test]
     fn only_a_well_formed_trace_is_joined() {
         let trace = "0af7651916cd43dd8448eb211c80319c";
-        assert_eq!(trace_id(&format!("00-{trace}-b7ad6b7169203331-01")), Some(trace));
+        let span = [0xb7, 0xad, 0x6b, 0x71, 0x69, 0x20, 0x33, 0x31];
+        assert_eq!(read_trace(&format!("00-{trace}-b7ad6b7169203331-01")), Some(GivenTrace { trace, span }));
         for bad in [
             "",
             "00",
@@ -738,8 +755,9 @@ mod tests {
             "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
             "00-00000000000000000000000000000000-b7ad6b7169203331-01",
             "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01",
         ] {
-            assert_eq!(trace_id(bad), None, "{bad}");
+            assert_eq!(read_trace(bad), None, "{bad}");
         }
     }
 }

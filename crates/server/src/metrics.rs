@@ -56,7 +56,7 @@ impl Metrics {
 }
 
 /// Figures of the data plane.
-fn traffic(t: &Traffic) -> [(&'static str, &'static str, u64); 8] {
+fn traffic(t: &Traffic) -> [(&'static str, &'static str, u64); 9] {
     let of = |n: &AtomicU64| n.load(Ordering::Relaxed);
     [
         ("gateway_requests", "Requests with a head that was understood", of(&t.requests)),
@@ -67,6 +67,7 @@ fn traffic(t: &Traffic) -> [(&'static str, &'static str, u64); 8] {
         ("gateway_broken", "Exchanges with an upstream that broke", of(&t.broken)),
         ("gateway_cut", "Actions cut", of(&t.cut)),
         ("gateway_scrubbed", "Occurrences of a secret in responses that were overwritten", of(&t.scrubbed)),
+        ("gateway_untold", "Reports of actions that were dropped because too many waited", of(&t.untold)),
     ]
 }
 

@@ -94,6 +94,7 @@ fn lines(view: &View) -> Vec<Line> {
         ("tenant", view.tenant.clone()),
         ("mode", view.mode.clone()),
         ("longest task", duration::show_s(view.task_ttl_s_max)),
+        ("otlp", view.otlp.clone().unwrap_or_else(|| "off".to_owned())),
         ("templates", if view.templates.is_empty() { "none".to_owned() } else { view.templates.join(" ") }),
     ]
 }

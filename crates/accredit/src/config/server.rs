@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use accredit_client::Server;
 use accredit_core::boundary::{Boundary, Grant};
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
@@ -58,6 +59,8 @@ pub(crate) struct ServerConfig {
     pub(crate) templates: Vec<Template>,
     /// Longest life of a task, in seconds.
     pub(crate) task_ttl_s_max: u64,
+    /// The collector that reports of actions go to, over OTLP.
+    pub(crate) otlp: Option<Server>,
 }
 
 impl ServerConfig {
@@ -95,6 +98,9 @@ impl ServerConfig {
                 config.task_ttl_s_max = ttl_s_max;
             }
             tasks.finish()?;
+            let mut observability = root.section("observability")?;
+            config.otlp = observability.parsed("otlp", Server::parse)?;
+            observability.finish()?;
             for section in root.sections("template")? {
                 let template = template(section, &config)?;
                 config.templates.push(template);
@@ -122,6 +128,7 @@ impl ServerConfig {
             tenant: self.tenant.to_string(),
             mode: self.mode.as_str().to_owned(),
             task_ttl_s_max: self.task_ttl_s_max,
+            otlp: self.otlp.as_ref().map(Server::name),
             templates: self.templates.iter().map(|t| t.name.to_string()).collect(),
         }
     }
@@ -141,6 +148,7 @@ pub(crate) struct View {
     pub(crate) tenant: String,
     pub(crate) mode: String,
     pub(crate) task_ttl_s_max: u64,
+    pub(crate) otlp: Option<String>,
     pub(crate) templates: Vec<String>,
 }
 
@@ -192,6 +200,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
         seal,
         templates: Vec::new(),
         task_ttl_s_max: TTL_S_MAX,
+        otlp: None,
     };
     if config.listen == config.gateway && config.listen.port() != 0 {
         return Err(section.wrong(None, "gateway", "the gateway cannot listen where the control plane does"));
@@ -374,6 +383,8 @@ mod tests {
             mode = "observe"
             [tasks]
             ttl_max = "8h"
+            [observability]
+            otlp = "http://127.0.0.1:4318"
             [[template]]
             name = "coding"
             ttl = "4h"
@@ -385,6 +396,7 @@ mod tests {
         assert_eq!(config.data_dir, Path::new("/var/lib/accredit"));
         assert_eq!(config.seal, KeySource::File("/run/credentials/accredit/seal".into()));
         assert_eq!((config.mode, config.task_ttl_s_max), (Mode::Observe, 28_800));
+        assert_eq!(config.otlp.map(|to| to.name()).as_deref(), Some("http://127.0.0.1:4318"));
         let template = &config.templates[0];
         assert_eq!((template.ttl_s, template.boundary.usable.len()), (14_400, 2));
     }
@@ -419,6 +431,22 @@ mod tests {
             exposed
                 .to_string()
                 .starts_with("accredit.toml:2: `server.gateway`: `0.0.0.0:9749` can be reached")
+        );
+        refuses(
+            "[observability]\notlp = \"http://collector.example:4318\"",
+            "accredit.toml:2: `observability.otlp`: `http://collector.example:4318` is plain HTTP to another machine: write https",
+        );
+        for wrong in [
+            "127.0.0.1:4318",
+            "https://ana:secret@collector.example",
+            "https://collector.example/v1/traces",
+            "grpc://127.0.0.1",
+        ] {
+            assert!(parse(&format!("[observability]\notlp = \"{wrong}\"")).is_err(), "{wrong}");
+        }
+        refuses(
+            "[observability]\notpl = \"http://127.0.0.1:4318\"",
+            "accredit.toml:2: `observability.otpl`: unknown key",
         );
         refuses(
             "[server]\nmode = \"audit\"",
