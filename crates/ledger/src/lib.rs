@@ -28,6 +28,10 @@ pub mod note; // C2SP signed-note with Ed25519
 
 pub mod checkpoint; // C2SP tlog-checkpoint: the signed head
 
+pub mod cosignature; // C2SP tlog-cosignature: what a witness adds to it
+
+pub mod witness; // C2SP tlog-witness: whether a head follows the one cosigned before
+
 pub mod head; // the head kept outside the database
 
 // --- How anyone checks it.

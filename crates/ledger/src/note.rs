@@ -1,6 +1,7 @@
 //! Signed notes (C2SP signed-note v1.0.0) with Ed25519: a text, an empty line, signature lines.
 //!
-//! Not here: other signature types (lines of unknown keys are ignored, as the specification asks) and what the text says.
+//! Not here: what the text says, and cosignatures, which sign more than the text (`cosignature`). Lines of unknown keys are
+//! ignored, as the specification asks.
 
 use std::fmt;
 
@@ -18,8 +19,11 @@ pub const KEY_NAME_BYTES_MAX: usize = 512;
 /// Length of an Ed25519 seed and of a public key in bytes.
 pub const KEY_BYTES: usize = 32;
 
-const ED25519_TYPE: u8 = 0x01;
-const ED25519_SIGNATURE_BYTES: usize = 64;
+/// Signature type of a log's key: Ed25519 over the text.
+const LOG_TYPE: u8 = 0x01;
+/// Signature type of a cosigner's key (C2SP tlog-cosignature): Ed25519 over a time and the text.
+const COSIGNER_TYPE: u8 = 0x04;
+pub(crate) const ED25519_SIGNATURE_BYTES: usize = 64;
 const SIGNATURE_LINE: &str = "\u{2014} ";
 
 /// Why a key or a note is refused.
@@ -48,13 +52,27 @@ pub enum NoteError {
     BadSignature,
 }
 
-/// The public half of a key: its name, id and Ed25519 public key. Safe to show and to publish.
+/// The public half of a key: its name, id and Ed25519 public key. Safe to show and to publish. What a key of one type
+/// signs means something else than what one of another type signs, so the types are kept apart.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierKey {
+pub struct PublicKey<const TYPE: u8> {
     name: String,
     id: [u8; 4],
     public: [u8; KEY_BYTES],
 }
+
+/// The public half of a log's key.
+pub type VerifierKey = PublicKey<LOG_TYPE>;
+
+/// The public half of a cosigner's key, such as a witness has.
+///
+/// ```compile_fail,E0308
+/// fn log_keys(_: &[accredit_ledger::note::VerifierKey]) {}
+/// fn a_witness_is_no_log(key: accredit_ledger::note::CosignerKey) {
+///     log_keys(&[key]);
+/// }
+/// ```
+pub type CosignerKey = PublicKey<COSIGNER_TYPE>;
 
 /// The private half of a key. It signs and says who it is; it cannot be shown, copied or serialised.
 ///
@@ -66,10 +84,16 @@ pub struct VerifierKey {
 /// fn copied<T: Clone>() {}
 /// copied::<accredit_ledger::note::Signer>();
 /// ```
-pub struct Signer {
+pub struct SecretKey<const TYPE: u8> {
     pair: Ed25519KeyPair,
-    verifier: VerifierKey,
+    verifier: PublicKey<TYPE>,
 }
+
+/// The private half of a log's key.
+pub type Signer = SecretKey<LOG_TYPE>;
+
+/// The private half of a cosigner's key.
+pub type Cosigner = SecretKey<COSIGNER_TYPE>;
 
 /// A note whose signature by a known key has been checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,14 +102,14 @@ pub struct VerifiedNote<'n> {
     signed_by: Vec<String>,
 }
 
-impl VerifierKey {
+impl<const TYPE: u8> PublicKey<TYPE> {
     /// The key with this name and public key.
     ///
     /// # Errors
     /// [`NoteError::KeyName`] when the name cannot be a key name.
     pub fn new(name: &str, public: [u8; KEY_BYTES]) -> Result<Self, NoteError> {
         check_name(name)?;
-        let material = [name.as_bytes(), b"\n", &[ED25519_TYPE], &public].concat();
+        let material = [name.as_bytes(), b"\n", &[TYPE], &public].concat();
         let hash = digest(&SHA256, &material);
         let id = *hash.as_ref().first_chunk::<4>().expect("SHA-256 has more than four bytes");
         Ok(Self { name: name.to_owned(), id, public })
@@ -101,8 +125,9 @@ impl VerifierKey {
             return Err(NoteError::Key);
         };
         let material = STANDARD.decode(material).map_err(|_| NoteError::Key)?;
-        let [ED25519_TYPE, public @ ..] = material.as_slice() else {
-            return Err(NoteError::Key);
+        let public = match material.as_slice() {
+            [first, public @ ..] if *first == TYPE => public,
+            _ => return Err(NoteError::Key),
         };
         let key = Self::new(name, public.try_into().map_err(|_| NoteError::Key)?)?;
         if key.to_string() == text { Ok(key) } else { Err(NoteError::Key) }
@@ -114,7 +139,7 @@ impl VerifierKey {
         &self.name
     }
 
-    /// The key's id: `SHA-256(name ‖ 0x0A ‖ 0x01 ‖ public key)[:4]`.
+    /// The key's id: `SHA-256(name ‖ 0x0A ‖ type ‖ public key)[:4]`.
     #[must_use]
     pub const fn id(&self) -> [u8; 4] {
         self.id
@@ -125,41 +150,58 @@ impl VerifierKey {
     pub const fn public_key(&self) -> &[u8; KEY_BYTES] {
         &self.public
     }
+
+    /// Whether a signature line is of this key: lines of other keys are none of its business.
+    pub(crate) fn is_of(&self, line: &SignatureLine<'_>) -> bool {
+        self.name == line.name && self.id == line.id
+    }
+
+    pub(crate) fn fits(&self, message: &[u8], signature: &[u8]) -> bool {
+        signature.len() == ED25519_SIGNATURE_BYTES
+            && UnparsedPublicKey::new(&ED25519, self.public).verify(message, signature).is_ok()
+    }
 }
 
-impl fmt::Display for VerifierKey {
+impl<const TYPE: u8> fmt::Display for PublicKey<TYPE> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = u32::from_be_bytes(self.id);
-        let material = [&[ED25519_TYPE][..], &self.public].concat();
+        let material = [&[TYPE][..], &self.public].concat();
         write!(f, "{}+{id:08x}+{}", self.name, STANDARD.encode(material))
     }
 }
 
-impl Signer {
-    /// The signer with this name and Ed25519 seed (RFC 8032 §5.1.5).
+impl<const TYPE: u8> SecretKey<TYPE> {
+    /// The key with this name and Ed25519 seed (RFC 8032 §5.1.5).
     ///
     /// # Errors
     /// [`NoteError::KeyName`] when the name cannot be a key name, [`NoteError::Key`] when the seed is refused.
     pub fn from_seed(name: &str, seed: &[u8; KEY_BYTES]) -> Result<Self, NoteError> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed).map_err(|_| NoteError::Key)?;
         let public = pair.public_key().as_ref().try_into().map_err(|_| NoteError::Key)?;
-        Ok(Self { pair, verifier: VerifierKey::new(name, public)? })
+        Ok(Self { pair, verifier: PublicKey::new(name, public)? })
     }
 
     /// The public half.
     #[must_use]
-    pub const fn verifier(&self) -> &VerifierKey {
+    pub const fn verifier(&self) -> &PublicKey<TYPE> {
         &self.verifier
     }
 
+    /// The signature line over a message, with `before` between the key's id and the signature.
+    pub(crate) fn line(&self, message: &[u8], before: &[u8]) -> String {
+        let material = [&self.verifier.id[..], before, self.pair.sign(message).as_ref()].concat();
+        format!("{SIGNATURE_LINE}{} {}\n", self.verifier.name, STANDARD.encode(material))
+    }
+}
+
+impl Signer {
     /// Signs a text: the note with one signature line.
     ///
     /// # Errors
     /// [`NoteError::Text`] when the text cannot be that of a note, [`NoteError::TooLarge`] when it is too long.
     pub fn sign(&self, text: &str) -> Result<String, NoteError> {
         check_text(text)?;
-        let signature = [&self.verifier.id[..], self.pair.sign(text.as_bytes()).as_ref()].concat();
-        let note = format!("{text}\n{SIGNATURE_LINE}{} {}\n", self.verifier.name, STANDARD.encode(signature));
+        let note = format!("{text}\n{}", self.line(text.as_bytes(), &[]));
         if note.len() > NOTE_BYTES_MAX { Err(NoteError::TooLarge) } else { Ok(note) }
     }
 }
@@ -174,14 +216,11 @@ pub fn open<'n>(note: &'n str, known: &[VerifierKey]) -> Result<VerifiedNote<'n>
     let (text, signatures) = split(note)?;
     let mut signed_by = Vec::new();
     for line in signatures {
-        let (name, material) = parse_signature(line)?;
-        let (id, signature) = material.split_first_chunk::<4>().ok_or(NoteError::Malformed)?;
-        let Some(key) = known.iter().find(|key| key.name == name && key.id == *id) else {
+        let line = SignatureLine::parse(line)?;
+        let Some(key) = known.iter().find(|key| key.is_of(&line)) else {
             continue;
         };
-        let fits = signature.len() == ED25519_SIGNATURE_BYTES
-            && UnparsedPublicKey::new(&ED25519, key.public).verify(text.as_bytes(), signature).is_ok();
-        if !fits {
+        if !key.fits(text.as_bytes(), &line.signature) {
             return Err(NoteError::BadSignature);
         }
         signed_by.push(key.name.clone());
@@ -203,8 +242,27 @@ impl<'n> VerifiedNote<'n> {
     }
 }
 
+/// One signature line: whose it is, and the bytes after the key's id.
+pub(crate) struct SignatureLine<'n> {
+    name: &'n str,
+    id: [u8; 4],
+    pub(crate) signature: Vec<u8>,
+}
+
+impl<'n> SignatureLine<'n> {
+    /// Reads a line without its newline.
+    pub(crate) fn parse(line: &'n str) -> Result<Self, NoteError> {
+        let rest = line.strip_prefix(SIGNATURE_LINE).ok_or(NoteError::Malformed)?;
+        let (name, material) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
+        check_name(name).map_err(|_| NoteError::Malformed)?;
+        let material = STANDARD.decode(material).map_err(|_| NoteError::Malformed)?;
+        let (id, signature) = material.split_first_chunk::<4>().ok_or(NoteError::Malformed)?;
+        Ok(Self { name, id: *id, signature: signature.to_vec() })
+    }
+}
+
 /// Text and signature lines; the last empty line separates them.
-fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
+pub(crate) fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
     if note.len() > NOTE_BYTES_MAX {
         return Err(NoteError::TooLarge);
     }
@@ -214,14 +272,6 @@ fn split(note: &str) -> Result<(&str, Vec<&str>), NoteError> {
     let lines = signatures.strip_suffix('\n').ok_or(NoteError::Malformed)?;
     let lines: Vec<&str> = lines.split('\n').collect();
     if lines.len() > SIGNATURES_MAX { Err(NoteError::TooLarge) } else { Ok((text, lines)) }
-}
-
-fn parse_signature(line: &str) -> Result<(&str, Vec<u8>), NoteError> {
-    let rest = line.strip_prefix(SIGNATURE_LINE).ok_or(NoteError::Malformed)?;
-    let (name, material) = rest.split_once(' ').ok_or(NoteError::Malformed)?;
-    check_name(name).map_err(|_| NoteError::Malformed)?;
-    let material = STANDARD.decode(material).map_err(|_| NoteError::Malformed)?;
-    Ok((name, material))
 }
 
 fn check_name(name: &str) -> Result<(), NoteError> {

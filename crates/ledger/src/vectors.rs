@@ -3,6 +3,8 @@
 //! Made from fixed inputs by this implementation; `tests/vectors.rs` compares them with the files that are checked in,
 //! and a second implementation verifies those files. The keys here are known to everyone: they sign nothing else.
 
+mod witness; // cosignatures and a witness's answers
+
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
@@ -35,6 +37,8 @@ pub fn generate() -> Vec<(&'static str, String)> {
         ("checkpoint.json", pretty(&checkpoint())),
         ("proof.json", pretty(&proof())),
         ("ledger.json", pretty(&ledger())),
+        ("cosignature.json", pretty(&witness::cosignature())),
+        ("witness.json", pretty(&witness::answers())),
     ]
 }
 

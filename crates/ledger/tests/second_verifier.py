@@ -157,10 +157,10 @@ def decimal(text):
     return int(text)
 
 
-def parse_key(text):
+def parse_key(text, type_=b"\x01"):
     name, key_id, material = text.split("+", 2)
     material = unbase64(material)
-    need(material[:1] == b"\x01" and len(material) == 33, "not an Ed25519 key")
+    need(material[:1] == type_ and len(material) == 33, "not an Ed25519 key")
     expected = sha256(name.encode() + b"\n" + material)[:4]
     need(expected.hex() == key_id, "the key's hash is not its own")
     return name, expected, material[1:]
@@ -191,6 +191,53 @@ def open_checkpoint(note, key):
     need(size < 2**53 and len(hash_) == 32, "size or root out of range")
     need(size or hash_ == sha256(b""), "the empty tree has another root")
     return size, hash_
+
+
+def cosigned_at(note, cosigner):
+    """When a known cosigner cosigned a signed checkpoint (C2SP tlog-cosignature, cosignature/v1)."""
+    name, key_id, public = cosigner
+    need("\n\n" in note and note.endswith("\n"), "not a note")
+    border = note.rindex("\n\n") + 1
+    times = []
+    for line in note[border + 1 : -1].split("\n"):
+        parts = line.split(" ")
+        need(len(parts) == 3 and parts[0] == "\u2014", "not a signature line")
+        material = unbase64(parts[2])
+        if parts[1] == name and material[:4] == key_id:
+            time = int.from_bytes(material[4:12], "big")
+            message = f"cosignature/v1\ntime {time}\n{note[:border]}".encode()
+            need(signature_fits(public, message, material[12:]), "the cosignature does not fit")
+            times.append(time)
+    need(times, "not cosigned by the key")
+    return times[0]
+
+
+def witness_answer(request, last, leaves, key):
+    """The status of a witness's answer (C2SP tlog-witness); `last` is the size cosigned last, None before the first."""
+    try:
+        head, note = request.split("\n\n", 1)
+        old, *proof = head.split("\n")
+        need(old.startswith("old ") and len(proof) <= 63, "not a request")
+        old, proof = decimal(old[4:]), [unbase64(line) for line in proof]
+        need(all(len(hash_) == 32 for hash_ in proof), "not a hash")
+    except (Refused, ValueError):
+        return 400
+    if note.split("\n", 1)[0] != key[0]:
+        return 404
+    try:
+        size, new_root = open_checkpoint(note, key)
+    except Refused:
+        return 403
+    if old > size:
+        return 400
+    if old != (last or 0):
+        return 409
+    if last is None:
+        return 200 if not proof else 422
+    old_root = root(leaves[:last])
+    if old == size:
+        return 409 if new_root != old_root else 200 if not proof else 422
+    return 200 if consistency_roots(old, size, proof, old_root) == (old_root, new_root) else 422
 
 
 def open_evidence(text, key):
@@ -294,7 +341,33 @@ def check_ledger(vector):
     need(root(leaves[: int(size.split(" ")[1])]) == unbase64(head_root.split(" ")[1]), "another outside root")
 
 
-CHECKS = [check_entry, check_tree, check_tile, check_note, check_checkpoint, check_proof, check_ledger]
+def check_cosignature(vector):
+    key, cosigner = parse_key(vector["verifier_key"]), parse_key(vector["cosigner_key"], b"\x04")
+    open_checkpoint(vector["signed"], key)
+    need(cosigned_at(vector["signed"], cosigner) == vector["time_s"], "another time")
+    for signed in vector["refused"]:
+        refuses(signed, lambda signed=signed: cosigned_at(signed, cosigner))
+
+
+def check_witness(vector):
+    key = parse_key(vector["verifier_key"])
+    leaves = [leaf(entry.encode()) for entry in vector["entries"]]
+    for case in vector["cases"]:
+        status = witness_answer(case["request"], case["last"], leaves, key)
+        need(status == case["status"], f"{case['name']}: {status} instead of {case['status']}")
+
+
+CHECKS = [
+    check_entry,
+    check_tree,
+    check_tile,
+    check_note,
+    check_checkpoint,
+    check_proof,
+    check_ledger,
+    check_cosignature,
+    check_witness,
+]
 
 
 def main(arguments):

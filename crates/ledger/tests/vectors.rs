@@ -1,16 +1,18 @@
 //! The checked-in vectors are those that this implementation makes, and it reads them as it says.
 
 use accredit_ledger::checkpoint;
+use accredit_ledger::cosignature;
 use accredit_ledger::entry::Entry;
 use accredit_ledger::hash::{Hash, leaf_hash};
 use accredit_ledger::head::Head;
-use accredit_ledger::note::{self, Signer, VerifierKey};
+use accredit_ledger::note::{self, Cosigner, CosignerKey, Signer, VerifierKey};
 use accredit_ledger::proof::Evidence;
 use accredit_ledger::tree::RightEdge;
 use accredit_ledger::vectors;
+use accredit_ledger::witness::AddCheckpoint;
 use serde_json::Value;
 
-const CHECKED_IN: [(&str, &str); 8] = [
+const CHECKED_IN: [(&str, &str); 10] = [
     ("text.json", include_str!("../../../vectors/ledger/text.json")),
     ("entry.json", include_str!("../../../vectors/ledger/entry.json")),
     ("tree.json", include_str!("../../../vectors/ledger/tree.json")),
@@ -19,6 +21,8 @@ const CHECKED_IN: [(&str, &str); 8] = [
     ("checkpoint.json", include_str!("../../../vectors/ledger/checkpoint.json")),
     ("proof.json", include_str!("../../../vectors/ledger/proof.json")),
     ("ledger.json", include_str!("../../../vectors/ledger/ledger.json")),
+    ("cosignature.json", include_str!("../../../vectors/ledger/cosignature.json")),
+    ("witness.json", include_str!("../../../vectors/ledger/witness.json")),
 ];
 
 fn vector(name: &str) -> Value {
@@ -114,4 +118,45 @@ fn the_ledger_has_the_roots_of_its_signed_heads() {
     }
     let head = Head::parse(text(&vector["head"])).expect("a head");
     assert_eq!(root_at(head.size()), *head.root());
+}
+
+#[test]
+fn cosignatures_are_made_found_and_refused_as_stated() {
+    let vector = vector("cosignature.json");
+    let known = [CosignerKey::parse(text(&vector["cosigner_key"])).expect("a cosigner's key")];
+    let signed = text(&vector["signed"]);
+    let opened = checkpoint::open(signed, &key(&vector)).expect("signed by the log");
+    let found = cosignature::on_note(&opened, signed, &known).expect("cosigned");
+    assert_eq!(found.len(), 1);
+    let cosigner = Cosigner::from_seed(known[0].name(), &[9; 32]).expect("a good name and seed");
+    let time_s = vector["time_s"].as_u64().expect("a time");
+    assert_eq!(cosigner.cosign(&opened, time_s).as_ref(), Ok(&found[0]));
+    for signed in list(&vector["refused"]) {
+        let found = cosignature::on_note(&opened, text(signed), &known);
+        assert!(found.is_err() || found == Ok(vec![]), "{signed}");
+    }
+}
+
+// case: AUD-06, AUD-07
+#[test]
+fn a_witness_answers_as_stated() {
+    let vector = vector("witness.json");
+    let entries = list(&vector["entries"]);
+    for case in list(&vector["cases"]) {
+        let last = case["last"].as_u64().map(|size| {
+            let mut edge = RightEdge::empty();
+            for entry in &entries[..size as usize] {
+                edge.push(leaf_hash(text(entry).as_bytes()), |_, _| ());
+            }
+            checkpoint::Checkpoint::new(key(&vector)[0].name(), size, edge.root()).expect("a checkpoint")
+        });
+        let request = AddCheckpoint::parse(text(&case["request"]));
+        let answer = request.and_then(|request| {
+            let follows = request.identify(&key(&vector))?.follow(last.as_ref())?;
+            assert_eq!(request.encode(), text(&case["request"]), "one request has one text");
+            Ok(follows.checkpoint().size())
+        });
+        let status = answer.map_or_else(|refusal| refusal.status(), |_| 200);
+        assert_eq!(Some(u64::from(status)), case["status"].as_u64(), "{}", case["name"]);
+    }
 }
