@@ -39,7 +39,7 @@ const LOG_DEFAULT: &str = "info";
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum LogFormat {
+pub(crate) enum LogFormat {
     /// For people.
     #[default]
     Text,
@@ -260,7 +260,8 @@ fn announce(authority: &Authority, context: &Context, link: Option<String>) {
     }
 }
 
-async fn wait_for_stop() -> io::Result<()> {
+/// Waits until the process is told to stop.
+pub(crate) async fn wait_for_stop() -> io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::select! {
         _ = terminate.recv() => {}
@@ -269,7 +270,8 @@ async fn wait_for_stop() -> io::Result<()> {
     Ok(())
 }
 
-fn start_log(format: LogFormat) -> Result<(), Failure> {
+/// Starts the log of a server, on standard error.
+pub(crate) fn start_log(format: LogFormat) -> Result<(), Failure> {
     let wanted = std::env::var("ACCREDIT_LOG").unwrap_or_else(|_| LOG_DEFAULT.to_owned());
     let filter = EnvFilter::try_new(&wanted).map_err(|e| {
         Failure::usage("`ACCREDIT_LOG` was not understood", e)

@@ -53,6 +53,12 @@ pub enum Refusal {
     NotAPrefix,
 }
 
+/// The size that a conflict names: decimal, no sign, no leading zero.
+#[must_use]
+pub fn parse_size(text: &str) -> Option<u64> {
+    decimal(text)
+}
+
 impl Refusal {
     /// The HTTP status that says so (tlog-witness, "add-checkpoint").
     #[must_use]
@@ -78,12 +84,13 @@ pub struct Submitted<'r> {
 ///
 /// ```compile_fail,E0451
 /// fn unchecked(checkpoint: accredit_ledger::checkpoint::VerifiedCheckpoint) {
-///     let _ = accredit_ledger::witness::Follows { checkpoint };
+///     let _ = accredit_ledger::witness::Follows { checkpoint, signed: String::new() };
 /// }
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Follows {
     checkpoint: VerifiedCheckpoint,
+    signed: String,
 }
 
 impl AddCheckpoint {
@@ -123,12 +130,6 @@ impl AddCheckpoint {
             text.push('\n');
         }
         text + "\n" + &self.checkpoint
-    }
-
-    /// The signed checkpoint.
-    #[must_use]
-    pub fn checkpoint(&self) -> &str {
-        &self.checkpoint
     }
 
     /// Finds out whose checkpoint it is, with the keys of every log that the witness cosigns for.
@@ -180,7 +181,7 @@ impl Submitted<'_> {
             None if self.request.proof.is_empty() => {}
             None => return Err(Refusal::NotAPrefix),
         }
-        Ok(Follows { checkpoint: self.checkpoint })
+        Ok(Follows { checkpoint: self.checkpoint, signed: self.request.checkpoint.clone() })
     }
 
     fn check_proof(&self, size: u64, root: &Hash) -> Result<(), Refusal> {
@@ -194,5 +195,17 @@ impl Follows {
     #[must_use]
     pub const fn checkpoint(&self) -> &VerifiedCheckpoint {
         &self.checkpoint
+    }
+
+    /// The signed checkpoint as it was submitted.
+    #[must_use]
+    pub fn signed(&self) -> &str {
+        &self.signed
+    }
+
+    /// The checkpoint alone.
+    #[must_use]
+    pub fn into_checkpoint(self) -> VerifiedCheckpoint {
+        self.checkpoint
     }
 }

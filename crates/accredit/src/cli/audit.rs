@@ -57,8 +57,10 @@ enum Verb {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Print the newest signed head
+    /// Print the newest signed head, with the cosignatures that it has
     Checkpoint,
+    /// Print the key that heads are signed with: what a witness is told
+    Key,
     /// Write entries as JSON lines
     Export {
         #[command(flatten)]
@@ -147,6 +149,10 @@ pub(crate) async fn run(args: AuditArgs, context: &Context) -> Result<Exit, Fail
         Verb::Checkpoint => {
             let raw = operator.raw(routes::CHECKPOINT).await?;
             write_data(out, None, &raw.bytes)?;
+        }
+        Verb::Key => {
+            let key: AuditKey = operator.get(routes::AUDIT_KEY).await?;
+            out.line(&key, |key| key.verifier.clone());
         }
         Verb::Export { filter, out: file } => export(&filter, file.as_deref(), &operator, out).await?,
     }

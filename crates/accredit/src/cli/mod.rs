@@ -3,7 +3,7 @@
 
 mod agent; //      agent ls|show|add|enrol|suspend|resume|owner|key|token
 mod ask; //        destructive commands ask first
-mod audit; //      audit search|tail|verify|prove|checkpoint|export
+mod audit; //      audit search|tail|verify|prove|checkpoint|key|export
 mod clients; //    the clients that the probe knows
 mod completion; // completion SHELL, openapi
 mod config; //     config check|show
@@ -26,6 +26,7 @@ mod vault; //      vault show|rotate
 mod verify; //     the whole ledger, recomputed on this machine
 mod when; //       moments as people write them
 mod why; //        why ID
+mod witness; //    witness init|serve|key
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -107,6 +108,8 @@ enum Command {
     Health,
     /// The vault: whether it is open, and its keys
     Vault(vault::VaultArgs),
+    /// Cosign the signed heads of other installations' ledgers
+    Witness(witness::WitnessArgs),
     /// Print a completion script
     Completion(completion::CompletionArgs),
     /// Print the version
@@ -183,7 +186,9 @@ fn not_understood(error: &clap::Error) -> ExitCode {
 
 fn start(command: Command, context: &Context) -> Result<Exit, Failure> {
     let mut runtime = match command {
-        Command::Serve(_) | Command::Run(_) => tokio::runtime::Builder::new_multi_thread(),
+        Command::Serve(_) | Command::Run(_) | Command::Witness(_) => {
+            tokio::runtime::Builder::new_multi_thread()
+        }
         _ => tokio::runtime::Builder::new_current_thread(),
     };
     let runtime = runtime
@@ -218,6 +223,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Config(args) => config::run(args, context),
         Command::Health => health::run(context).await,
         Command::Vault(args) => vault::run(args, context).await,
+        Command::Witness(args) => witness::run(args, context).await,
         Command::Completion(args) => completion::completion(args, context, &mut Cli::command()),
         Command::Version => completion::version(context),
         Command::Openapi => completion::openapi(context),
