@@ -90,6 +90,7 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
         task_ttl_s_max: TTL_S_MAX,
         default_mode: Mode::Enforce,
         queue_max: QUEUE_MAX,
+        witnesses: Vec::new(),
     })
 }
 

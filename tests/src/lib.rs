@@ -6,6 +6,7 @@
 pub mod agent; //   an agent in the test itself, which makes many requests and notes what it was told
 pub mod canary; //  secrets that must never show, in every spelling
 pub mod collector; // takes traces over OTLP and decodes them
+pub mod cosigner; // a running witness
 pub mod drill; //   one run of faults and its judgement
 pub mod harness; // the real binary, running
 pub mod inject; //  faults put into a running process

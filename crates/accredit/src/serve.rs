@@ -183,6 +183,7 @@ fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
         task_ttl_s_max: config.task_ttl_s_max,
         default_mode: config.mode,
         queue_max: QUEUE_MAX,
+        witnesses: config.witnesses.clone(),
     }
 }
 

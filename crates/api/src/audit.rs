@@ -97,6 +97,17 @@ pub struct AuditKey {
     pub verifier: String,
 }
 
+/// Which checkpoint is wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct CheckpointQuery {
+    /// The newest that this witness has cosigned, by its verifier key; the newest of all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(min_length = 1, max_length = 640)]
+    pub cosigned_by: Option<String>,
+}
+
 /// Two sizes of the ledger to compare.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]

@@ -15,7 +15,7 @@ pub struct Health {
 /// Whether work is accepted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Ready {
-    /// Whether every check passed.
+    /// Whether every check that work waits for passed.
     pub ready: bool,
     /// What was looked at.
     pub checks: Vec<ReadyCheck>,
@@ -24,7 +24,7 @@ pub struct Ready {
 /// One thing that must be well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReadyCheck {
-    /// `ledger`, `vault` or `fork`.
+    /// `ledger`, `tree`, `vault`, `fork`, or `witness`, which work does not wait for.
     pub name: String,
     /// Whether it is well.
     pub ok: bool,

@@ -5,9 +5,10 @@ use accredit_core::event::Event;
 use accredit_core::time::Timestamp;
 use accredit_ledger::Entry;
 use accredit_ledger::entry::INSTALL_TENANT;
+use accredit_ledger::note::CosignerKey;
 use accredit_ledger::proof::Evidence;
 use accredit_ledger::tile::{Bundle, Tile};
-use accredit_store::{EntryFilter, StoredEntry, VerifyAllError, View};
+use accredit_store::{EntryFilter, SignedHead, StoreError, StoredEntry, VerifyAllError, View};
 
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
@@ -152,7 +153,7 @@ impl Authority {
         }
     }
 
-    /// The newest checkpoint, a signed note (C2SP tlog-checkpoint).
+    /// The newest checkpoint, a signed note (C2SP tlog-checkpoint), with the cosignatures that it has by now.
     ///
     /// # Errors
     /// [`Fault`] when nothing was signed yet.
@@ -161,8 +162,35 @@ impl Authority {
         if let Err(fault) = self.integrate().await {
             tracing::warn!(%fault, "the newest entries are not under a checkpoint yet");
         }
-        let latest = self.store.read(|view| view.latest_checkpoint()).await?;
-        latest.map(|c| c.note).ok_or_else(no_checkpoint)
+        let latest =
+            self.store.read(|view| view.latest_checkpoint()?.map(|c| cosigned(view, c)).transpose()).await?;
+        latest.ok_or_else(no_checkpoint)
+    }
+
+    /// The newest checkpoint that a witness has cosigned, with the cosignatures on it. The witness is named by its
+    /// verifier key.
+    ///
+    /// # Errors
+    /// [`Fault`] when that is no such key, or it has cosigned none.
+    pub async fn cosigned_checkpoint(&self, witness: &str) -> Result<String, Fault> {
+        let key = CosignerKey::parse(witness).map_err(|error| {
+            let next = "`accredit witness key` prints it.";
+            Fault::invalid(
+                "witness_key",
+                format!("`cosigned_by` is no public key of a witness: {error}"),
+                next,
+            )
+        })?;
+        let witness = key.to_string();
+        let newest = self
+            .store
+            .read(move |view| view.newest_cosigned(&witness)?.map(|c| cosigned(view, c)).transpose())
+            .await?;
+        newest.ok_or_else(|| {
+            let detail = "the witness has cosigned no checkpoint of this ledger";
+            let next = "`accredit health` says how witnesses stand; `[[audit.witness]]` names them.";
+            Fault::new(FaultKind::NotFound, "not_cosigned", detail, next)
+        })
     }
 
     /// The key that checkpoints are verified with (C2SP signed-note).
@@ -181,9 +209,13 @@ impl Authority {
         self.audit_entry(seq).await?;
         let read = move |view: &View<'_>| {
             let Some(stored) = view.entry_by_seq(seq)? else { return Ok(None) };
-            let Some(head) = view.checkpoint_from(seq + 1)? else { return Ok(None) };
+            // One that others vouch for is worth more than an earlier one.
+            let head = view
+                .cosigned_from(seq + 1)?
+                .map_or_else(|| view.checkpoint_from(seq + 1), |c| Ok(Some(c)))?;
+            let Some(head) = head else { return Ok(None) };
             let path = view.inclusion_proof(seq, head.size)?;
-            Ok(Some(Evidence::new(stored.bytes, seq, path, head.note).encode()))
+            Ok(Some(Evidence::new(stored.bytes, seq, path, cosigned(view, head)?).encode()))
         };
         if let Some(proof) = self.store.read(read).await? {
             return Ok(proof);
@@ -264,6 +296,11 @@ fn read(stored: &StoredEntry) -> Result<AuditEntry, Fault> {
         Fault::unavailable("ledger_damaged", detail)
     })?;
     Ok(AuditEntry { seq: stored.seq, entry })
+}
+
+/// A checkpoint with the cosignatures that it has.
+fn cosigned(view: &View<'_>, head: SignedHead) -> Result<String, StoreError> {
+    Ok(head.note + &view.cosignatures(head.size)?.concat())
 }
 
 fn no_entry(seq: u64) -> Fault {

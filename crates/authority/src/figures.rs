@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use accredit_store::{COMMIT_BOUNDS_US, Health};
 
 use crate::Authority;
+use crate::witnesses::WitnessFigures;
 
 /// Upper bounds of the classes in [`Figures::commit_us`], in microseconds; the last class has none.
 pub const COMMIT_CLASSES_US: [u64; COMMIT_BOUNDS_US.len()] = COMMIT_BOUNDS_US;
@@ -40,15 +41,19 @@ pub struct Figures {
     pub sealed: bool,
     /// Whether the store takes work.
     pub working: bool,
+    /// How witnesses stand to the ledger.
+    pub witnesses: WitnessFigures,
 }
 
-/// One thing that must be well before work is accepted.
+/// One thing that should be well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// What.
     pub name: &'static str,
     /// What is wrong with it. `None`: it is well.
     pub wrong: Option<&'static str>,
+    /// Whether no work is accepted until it is well.
+    pub needed: bool,
 }
 
 impl Authority {
@@ -72,10 +77,11 @@ impl Authority {
             stops: of(&stats.stops),
             sealed: self.vault.is_sealed(),
             working: self.store.health() == Health::Working,
+            witnesses: self.witnesses.figures(),
         }
     }
 
-    /// What must be well before work is accepted. Names nothing of any tenant.
+    /// What should be well, and whether work waits for it. Names nothing of any tenant.
     #[must_use]
     pub fn checks(&self) -> Vec<Check> {
         let ledger = match self.store.health() {
@@ -86,8 +92,17 @@ impl Authority {
         let fork = self.store.fork().map(|_| "ledger_forked");
         // Entries wait for their place in the tree: something is wrong with them, or with the head outside.
         let tree = self.integration_stalled().then_some("integration_stalled");
-        [("ledger", ledger), ("tree", tree), ("vault", vault), ("fork", fork)]
-            .map(|(name, wrong)| Check { name, wrong })
-            .to_vec()
+        let needed = [("ledger", ledger), ("tree", tree), ("vault", vault), ("fork", fork)];
+        let needed = needed.map(|(name, wrong)| Check { name, wrong, needed: true });
+        // Somebody outside, who may be wrong, cannot stop the work: it is an alarm for people.
+        let witness = Check { name: "witness", wrong: self.witness_wrong(), needed: false };
+        let witness = (!self.settings.witnesses.is_empty()).then_some(witness);
+        needed.into_iter().chain(witness).collect()
+    }
+
+    fn witness_wrong(&self) -> Option<&'static str> {
+        let figures = self.witnesses.figures();
+        let late = (figures.late > 0).then_some("witness_late");
+        (figures.refusing > 0).then_some("witness_refused").or(late)
     }
 }

@@ -8,7 +8,7 @@ mod clock; //         time and randomness, the two things that rules take as arg
 pub mod credentials; // the ways into resources, write-only values
 pub mod fault; //     what use cases answer when they cannot do it
 pub mod figures; // numbers for whoever watches
-mod jobs;
+mod jobs; //          expiry, ledger integration, lost runners
 pub mod join; // one-time join tokens
 mod keys; //          the installation's own keys, sealed in the vault
 pub mod live; //      what is under way, to be cut by a revocation
@@ -28,7 +28,8 @@ pub mod traffic; //   figures of the data plane
 pub mod uses; //      the one path: facts → decide → record → open → settle
 pub mod uses_report; // who used what for which task; receipts
 pub mod vault_state; // sealed or not
-pub mod why; // a decision explained by making it again //          expiry, ledger integration, lost runners
+pub mod why; // a decision explained by making it again
+pub mod witnesses; // others cosign the ledger's head
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,7 @@ pub struct Authority {
     traces: traces::Traces,
     /// Since when entries could not be integrated or signed.
     stalled_since: Mutex<Option<std::time::Instant>>,
+    witnesses: witnesses::Witnesses,
 }
 
 impl Authority {

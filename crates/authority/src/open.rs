@@ -27,6 +27,7 @@ use crate::tasks::Holds;
 use crate::traces::Traces;
 use crate::traffic::Traffic;
 use crate::uses::SealedCache;
+use crate::witnesses::Witnesses;
 
 /// Where the wrapped data keys are kept, a line for each: number, key-encryption key, hexadecimal.
 const DATA_KEYS: &str = "data-keys";
@@ -72,6 +73,7 @@ impl Authority {
             acknowledged.map_err(|e| Fault::unavailable("fork_not_acknowledged", e.to_string()))?;
         }
         let authority = Arc::new(Self {
+            witnesses: Witnesses::new(&settings.witnesses),
             settings,
             clock: Clock,
             store,
@@ -96,6 +98,7 @@ impl Authority {
             tracing::warn!(%fault, "the newest entries are not under a checkpoint yet");
         }
         Jobs::start(&authority);
+        Witnesses::start(&authority);
         Ok(authority)
     }
 

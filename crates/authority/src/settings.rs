@@ -8,6 +8,8 @@ use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
 use accredit_core::template::Template;
 pub use accredit_vault::KeySource;
 
+use crate::witnesses::WitnessSetting;
+
 /// Life of a task token, in seconds: minutes, because it is renewed while the task is active.
 pub const TOKEN_TTL_S: u64 = 300;
 
@@ -36,6 +38,8 @@ pub struct Settings {
     pub default_mode: Mode,
     /// Largest number of commands that wait for the database.
     pub queue_max: usize,
+    /// Who is asked to cosign the ledger's head.
+    pub witnesses: Vec<WitnessSetting>,
 }
 
 impl Settings {

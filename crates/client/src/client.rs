@@ -159,6 +159,19 @@ impl Client {
         Ok(Raw { content_type, bytes })
     }
 
+    /// As [`Self::raw`], with a query.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn raw_with<Q: Serialize>(
+        &self,
+        path: &str,
+        query: &Q,
+        auth: Auth<'_>,
+    ) -> Result<Raw, CallError> {
+        self.raw(&with_query(path, query)?, auth).await
+    }
+
     /// Asks for lines that arrive over time.
     ///
     /// # Errors

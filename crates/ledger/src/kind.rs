@@ -110,6 +110,8 @@ pub static KINDS: &[Kind] = &[
     kind("config.loaded", &[may("source", Name), may("digest", Digest), may("version", Name), may("changes", ERRORS), may("resources", Integer), may("templates", Integer), may("by", Name)]),
     kind("epoch.opened", &[must("epoch", Integer), may("size", Integer), may("root", Digest), may("by", Name), may("reason", SENTENCE)]),
     kind("ledger.fork_acknowledged", &[must("epoch", Integer), may("outside_size", Integer), may("outside_root", Digest), may("size", Integer), may("root", Digest), may("by", Name), may("reason", SENTENCE)]),
+    kind("ledger.witness_refused", &[must("witness", Name), must("code", Name), may("witness_size", Integer), may("size", Integer), may("root", Digest), may("reason", SENTENCE)]),
+    kind("ledger.witness_agreed", &[must("witness", Name)]),
     kind("audit.exported", &[may("export", Id), may("by", Name), may("format", Name), may("first", Integer), may("last", Integer), may("entries", Integer), may("filter", SENTENCE), may("digest", Digest)]),
     kind("audit.stopped", &[may("code", Name), may("reason", SENTENCE), may("node", Name), may("by", Name)]),
     kind("audit.resumed", &[may("code", Name), may("reason", SENTENCE), may("node", Name), may("stopped_ms", Integer), may("by", Name)]),

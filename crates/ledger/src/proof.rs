@@ -100,6 +100,12 @@ impl Evidence {
         Ok(Self { entry, index, path, checkpoint: checkpoint.to_owned() })
     }
 
+    /// The signed checkpoint as it is carried, with the cosignatures on it.
+    #[must_use]
+    pub fn signed_checkpoint(&self) -> &str {
+        &self.checkpoint
+    }
+
     /// Checks that the entry carried here is in the ledger of these keys, at the index stated here.
     ///
     /// # Errors

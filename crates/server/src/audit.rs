@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use accredit_api::Page;
 use accredit_api::audit::{
-    AuditKey, AuditQuery, ConsistencyProof, ConsistencyQuery, Entry, JSON_LINES, VerifyReport,
+    AuditKey, AuditQuery, CheckpointQuery, ConsistencyProof, ConsistencyQuery, Entry, JSON_LINES,
+    VerifyReport,
 };
 use accredit_authority::audit::{AuditEntry, AuditFilter, TlogPart};
 use accredit_core::time::Timestamp;
@@ -170,10 +171,18 @@ pub(crate) async fn verify(State(app): State<App>, _: By) -> Result<Reply<Verify
     }))
 }
 
-/// Gives the newest checkpoint (C2SP tlog-checkpoint)
-#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit", responses((status = 200, description = "A signed note", content_type = "text/plain", body = String)))]
-pub(crate) async fn checkpoint(State(app): State<App>, _: By) -> Result<Response, Failure> {
-    Ok(([(header::CONTENT_TYPE, TEXT)], app.authority().audit_checkpoint().await?).into_response())
+/// Gives the newest checkpoint (C2SP tlog-checkpoint), with the cosignatures that it has
+#[utoipa::path(get, path = "/v1/audit/checkpoint", tag = "audit", params(CheckpointQuery), responses((status = 200, description = "A signed note", content_type = "text/plain", body = String)))]
+pub(crate) async fn checkpoint(
+    State(app): State<App>,
+    _: By,
+    Params(query): Params<CheckpointQuery>,
+) -> Result<Response, Failure> {
+    let note = match query.cosigned_by {
+        Some(witness) => app.authority().cosigned_checkpoint(&witness).await?,
+        None => app.authority().audit_checkpoint().await?,
+    };
+    Ok(([(header::CONTENT_TYPE, TEXT)], note).into_response())
 }
 
 /// Gives the key that checkpoints are verified with

@@ -15,12 +15,13 @@ pub(crate) async fn live() -> Reply<Health> {
 
 /// Whether work is accepted
 ///
-/// Not while the ledger cannot be written, the vault is sealed or the database is a fork.
+/// Not while the ledger cannot be written, the vault is sealed or the database is a fork. A witness that refuses is a check
+/// that is not well, and keeps nobody from working.
 #[utoipa::path(get, path = "/v1/ready", tag = "health", responses((status = 200, body = Ready), (status = 503, body = Ready)))]
 pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Reply<Ready>) {
-    let checks: Vec<_> = app
-        .authority()
-        .checks()
+    let found = app.authority().checks();
+    let ready = found.iter().all(|c| c.wrong.is_none() || !c.needed);
+    let checks: Vec<_> = found
         .into_iter()
         .map(|c| ReadyCheck {
             name: c.name.to_owned(),
@@ -28,7 +29,6 @@ pub(crate) async fn ready(State(app): State<App>) -> (StatusCode, Reply<Ready>) 
             detail: c.wrong.map(str::to_owned),
         })
         .collect();
-    let ready = checks.iter().all(|c| c.ok);
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Reply(Ready { ready, checks }))
 }

@@ -125,7 +125,7 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Get, "/v1/audit/tail", Operator, PLAIN, get(audit::tail)),
         row(Get, "/v1/audit/export", Operator, PLAIN, get(audit::export)),
         row(Post, "/v1/audit/verify", Operator, PLAIN, post(audit::verify)),
-        row(Get, "/v1/audit/checkpoint", Operator, PLAIN, get(audit::checkpoint)),
+        row(Get, "/v1/audit/checkpoint", Operator, QUERY, get(audit::checkpoint)),
         row(Get, "/v1/audit/key", Operator, PLAIN, get(audit::key)),
         row(Get, "/v1/audit/proof/{seq}", Operator, PLAIN, get(audit::proof)),
         row(Get, "/v1/audit/consistency", Operator, QUERY, get(audit::consistency)),

@@ -258,3 +258,13 @@ CREATE TABLE checkpoint (
     note TEXT NOT NULL,
     at INTEGER NOT NULL
 ) STRICT;
+
+-- What witnesses added to checkpoints, by the verifier key of the witness: its signature line.
+CREATE TABLE cosignature (
+    witness TEXT NOT NULL,
+    size INTEGER NOT NULL REFERENCES checkpoint (size),
+    line TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (witness, size)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX cosignature_size ON cosignature (size);

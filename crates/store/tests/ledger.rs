@@ -295,3 +295,36 @@ fn a_search_finds_the_newest_first_and_goes_on_where_it_stopped() {
         }
     });
 }
+
+#[test]
+fn cosignatures_are_kept_beside_the_checkpoint_that_they_are_on() {
+    run(async {
+        let directory = tempfile::tempdir().expect("a directory");
+        let store = open(directory.path());
+        fill(&store, 3).await;
+        let first = sign(&store).await.expect("signed").expect("a checkpoint");
+        fill(&store, 2).await;
+        let second = sign(&store).await.expect("signed").expect("a checkpoint");
+        let keep = async |witness: &'static str, size: u64, line: &'static str| {
+            let kept = store.change(move |tx| tx.keep_cosignature(witness, size, line));
+            kept.await.map_err(|error: ChangeError<StoreError>| error.to_string())
+        };
+        for (witness, size, line) in [("b", 3, "old"), ("b", 3, "by b"), ("a", 3, "by a"), ("b", 5, "again")]
+        {
+            keep(witness, size, line).await.expect("kept");
+        }
+        assert!(keep("a", 4, "of no checkpoint").await.is_err());
+        let read = store.read(|view| {
+            Ok((
+                view.cosignatures(3)?,
+                [view.newest_cosigned("a")?, view.newest_cosigned("b")?, view.newest_cosigned("c")?],
+                [view.cosigned_from(1)?, view.cosigned_from(4)?, view.cosigned_from(6)?],
+            ))
+        });
+        let (lines, newest, from) = read.await.expect("read");
+        assert_eq!(lines, ["by a", "by b"]);
+        assert_eq!(newest, [Some(first.clone()), Some(second.clone()), None]);
+        assert_eq!(from, [Some(first), Some(second), None]);
+        assert!(verify(&store).await.is_ok(), "the notes stayed as they were signed");
+    });
+}

@@ -13,6 +13,7 @@ use clap::{Args, Subcommand};
 use super::operator::Operator;
 use super::task::limit;
 use super::verify::{self, Trusted};
+use super::vouchers::Vouchers;
 use super::{Context, when};
 use crate::config::paths::{private_dir, write_private};
 use crate::exit::Exit;
@@ -112,13 +113,15 @@ struct Verify {
     /// Verify a proof (`audit prove`) instead, without any server
     #[arg(long, value_name = "FILE", conflicts_with_all = ["against", "subject"])]
     bundle: Option<PathBuf>,
+    #[command(flatten)]
+    vouchers: Vouchers,
 }
 
 /// Runs the command.
 pub(crate) async fn run(args: AuditArgs, context: &Context) -> Result<Exit, Failure> {
     let out = context.out;
-    if let Verb::Verify(Verify { bundle: Some(bundle), key, .. }) = &args.verb {
-        return verify_bundle(bundle, key.as_deref(), context);
+    if let Verb::Verify(Verify { bundle: Some(bundle), key, vouchers, .. }) = &args.verb {
+        return verify_bundle(bundle, key.as_deref(), vouchers, context);
     }
     let operator = Operator::new(context)?;
     match args.verb {
@@ -190,13 +193,19 @@ async fn export(
 async fn verify_ledger(args: Verify, operator: &Operator<'_>, context: &Context) -> Result<Exit, Failure> {
     let offered: AuditKey = operator.get(routes::AUDIT_KEY).await?;
     let key = trusted_key(args.key.as_deref(), Some(&offered.verifier), context)?;
-    let (latest, head) = heads(operator, context).await?;
+    let (mut latest, head) = heads(operator, context).await?;
     let seen = context.paths.state().join("audit.checkpoint");
     let mut earlier = Vec::new();
     for path in args.against.iter().chain(seen.exists().then_some(&seen)) {
         earlier.push(std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?);
     }
-    let trusted = Trusted { key, latest, earlier, head };
+    // Each is a head that others vouch for: the newest of all is verified, the others must be prefixes of it.
+    let cosigned = args.vouchers.cosigned(&latest, &key, operator).await?;
+    for signed in cosigned.heads {
+        let newest = size_of(&signed) > size_of(&latest);
+        earlier.push(if newest { std::mem::replace(&mut latest, signed) } else { signed });
+    }
+    let trusted = Trusted { key, latest, earlier, head, cosigned: cosigned.by };
     let mut outcome = verify::ledger(trusted, args.subject, operator, context.out).await?;
     if !outcome.ok {
         // It reads its own rows and so often names the very entry. Not trusted: it only adds to the verdict.
@@ -211,12 +220,18 @@ async fn verify_ledger(args: Verify, operator: &Operator<'_>, context: &Context)
     Ok(if outcome.ok { Exit::Ok } else { Exit::Error })
 }
 
-fn verify_bundle(path: &Path, key: Option<&Path>, context: &Context) -> Result<Exit, Failure> {
+fn verify_bundle(
+    path: &Path,
+    key: Option<&Path>,
+    vouchers: &Vouchers,
+    context: &Context,
+) -> Result<Exit, Failure> {
     let text = std::fs::read_to_string(path).map_err(|e| Failure::file(path, &e))?;
     let key = trusted_key(key, None, context)?;
-    let verified = Evidence::parse(&text).and_then(|evidence| evidence.verify(&[key]));
-    let entry =
+    let verified = Evidence::parse(&text).and_then(|evidence| Ok((evidence.verify(&[key])?, evidence)));
+    let (entry, evidence) =
         verified.map_err(|e| Failure::new(Exit::Error, "not_proved", "the proof does not hold", e))?;
+    let cosigned = vouchers.on(entry.checkpoint(), evidence.signed_checkpoint())?;
     let bytes = entry
         .entry()
         .encode()
@@ -224,13 +239,17 @@ fn verify_bundle(path: &Path, key: Option<&Path>, context: &Context) -> Result<E
     let fields: serde_json::Value = serde_json::from_slice(bytes.as_bytes()).unwrap_or_default();
     let shown = serde_json::json!({
         "ok": true, "entry": entry.index(), "size": entry.checkpoint().size(),
-        "origin": entry.checkpoint().origin(), "fields": fields,
+        "origin": entry.checkpoint().origin(), "cosigned_by": cosigned, "fields": fields,
     });
     context.out.one(&shown, |_| {
         vec![
             ("proof", "holds".to_owned()),
             ("entry", format!("{} of {}", entry.index(), entry.checkpoint().size())),
             ("ledger", entry.checkpoint().origin().to_owned()),
+            (
+                "cosigned by",
+                if cosigned.is_empty() { "nobody was asked for".to_owned() } else { cosigned.join(", ") },
+            ),
             ("content", fields.to_string()),
         ]
     });
@@ -283,13 +302,17 @@ async fn heads(
     let outside = outside_head(context)?;
     for _ in 0..HEAD_TRIES {
         let latest = signed_head(operator).await?;
-        let size = latest.lines().nth(1).and_then(|size| size.parse::<u64>().ok()).unwrap_or(0);
-        if outside.as_ref().is_none_or(|head| head.size() <= size) {
+        if outside.as_ref().is_none_or(|head| head.size() <= size_of(&latest)) {
             return Ok((latest, outside));
         }
         tokio::time::sleep(HEAD_PAUSE).await;
     }
     Ok((signed_head(operator).await?, outside))
+}
+
+/// The size that a signed head claims: enough to order heads that are verified afterwards.
+fn size_of(signed: &str) -> u64 {
+    signed.lines().nth(1).and_then(|size| size.parse().ok()).unwrap_or(0)
 }
 
 async fn signed_head(operator: &Operator<'_>) -> Result<String, Failure> {

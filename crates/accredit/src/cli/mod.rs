@@ -24,6 +24,7 @@ mod task; //       task ls|show|end|extend
 mod template; //   template ls|show
 mod vault; //      vault show|rotate
 mod verify; //     the whole ledger, recomputed on this machine
+mod vouchers; //   witnesses whose cosignatures a verifier requires
 mod when; //       moments as people write them
 mod why; //        why ID
 mod witness; //    witness init|serve|key

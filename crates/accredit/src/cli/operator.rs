@@ -99,6 +99,11 @@ impl<'a> Operator<'a> {
         self.with_session(async |auth| self.client.raw(path, auth).await).await
     }
 
+    /// Reads what is not JSON, with a query.
+    pub(crate) async fn raw_with<Q: Serialize>(&self, path: &str, query: &Q) -> Result<Raw, Failure> {
+        self.with_session(async |auth| self.client.raw_with(path, query, auth).await).await
+    }
+
     /// Reads lines that arrive over time.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
         self.with_session(async |auth| self.client.lines(path, auth).await).await

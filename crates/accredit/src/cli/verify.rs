@@ -30,6 +30,8 @@ pub(crate) struct Trusted {
     pub(crate) earlier: Vec<String>,
     /// The head kept outside the database.
     pub(crate) head: Option<Head>,
+    /// Witnesses whose cosignatures were required and found.
+    pub(crate) cosigned: Vec<String>,
 }
 
 /// What came of it.
@@ -43,6 +45,9 @@ pub(crate) struct Outcome {
     root: String,
     /// Earlier heads that are prefixes.
     prefixes: u64,
+    /// Witnesses that cosigned what was verified, where that was required.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    cosigned_by: Vec<String>,
     /// What does not fit.
     #[serde(skip_serializing_if = "Option::is_none")]
     problem: Option<String>,
@@ -67,6 +72,7 @@ impl Outcome {
             lines.push(("entries", self.entries.to_string()));
             lines.push(("root", self.root.clone()));
             lines.push(("earlier heads", format!("{} are prefixes", self.prefixes)));
+            lines.extend(self.cosigned_by.iter().map(|witness| ("cosigned by", witness.clone())));
         }
         lines.extend(self.subject.iter().map(|(id, n)| ("about", format!("{id}: {n} of these entries"))));
         lines
@@ -153,6 +159,7 @@ fn recompute(
             entries: report.size,
             root: report.root.to_base64(),
             prefixes: report.checkpoints,
+            cosigned_by: trusted.cosigned.clone(),
             problem: None,
             server_says: Vec::new(),
             subject,
@@ -163,6 +170,7 @@ fn recompute(
             entries: 0,
             root: String::new(),
             prefixes: 0,
+            cosigned_by: Vec::new(),
             problem: Some(problem.to_string()),
             server_says: Vec::new(),
             subject,

@@ -161,6 +161,22 @@ impl<'a> Section<'a> {
         parse(&text).map(Some).map_err(|e| self.wrong(span, key, e))
     }
 
+    /// The text under a key that is public although it looks random, such as a verifier key, parsed into what it means.
+    pub(crate) fn public<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some((text, span)) = self.raw_text(key)? else { return Ok(None) };
+        let text = if references::is_reference(&text) {
+            references::resolve(&text, self.context.environment)
+                .map_err(|e| self.wrong(span.clone(), key, e))?
+        } else {
+            text
+        };
+        parse(text.trim()).map(Some).map_err(|e| self.wrong(span, key, e))
+    }
+
     /// The switch under a key; in the environment `true` or `false`.
     pub(crate) fn flag(&mut self, key: &'static str) -> Result<Option<bool>, ConfigError> {
         let found = self.value(key);

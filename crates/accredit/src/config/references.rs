@@ -48,7 +48,7 @@ pub(crate) enum ReferenceError {
 /// # Errors
 /// [`ReferenceError`]; it never carries the value.
 pub(crate) fn resolve(text: &str, environment: &BTreeMap<String, String>) -> Result<String, ReferenceError> {
-    if !text.contains("${") {
+    if !is_reference(text) {
         return if looks_like_secret(text) {
             Err(ReferenceError::LooksLikeSecret)
         } else {
@@ -62,6 +62,11 @@ pub(crate) fn resolve(text: &str, environment: &BTreeMap<String, String>) -> Res
         Some(Reference::File(path)) => read(Path::new(path)),
         None => Err(ReferenceError::Form(text.to_owned())),
     }
+}
+
+/// Whether a text stands for a value elsewhere, or tries to.
+pub(crate) fn is_reference(text: &str) -> bool {
+    text.contains("${")
 }
 
 /// The path that a text names, whether it is written plainly or as `${file:…}`.

@@ -6,13 +6,16 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use accredit_authority::witnesses::{WITNESSES_MAX, WitnessSetting};
 use accredit_client::Server;
 use accredit_core::boundary::{Boundary, Grant};
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
 use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
 use accredit_core::template::Template;
+use accredit_ledger::note::CosignerKey;
 use accredit_vault::KeySource;
+use accredit_witness::WitnessClient;
 use serde::Serialize;
 
 use super::document::{self, ConfigError, Section};
@@ -61,6 +64,8 @@ pub(crate) struct ServerConfig {
     pub(crate) task_ttl_s_max: u64,
     /// The collector that reports of actions go to, over OTLP.
     pub(crate) otlp: Option<Server>,
+    /// Who is asked to cosign the ledger's head.
+    pub(crate) witnesses: Vec<WitnessSetting>,
 }
 
 impl ServerConfig {
@@ -101,6 +106,12 @@ impl ServerConfig {
             let mut observability = root.section("observability")?;
             config.otlp = observability.parsed("otlp", Server::parse)?;
             observability.finish()?;
+            let mut audit = root.section("audit")?;
+            for section in audit.sections("witness")? {
+                let witness = witness(section, &config.witnesses)?;
+                config.witnesses.push(witness);
+            }
+            audit.finish()?;
             for section in root.sections("template")? {
                 let template = template(section, &config)?;
                 config.templates.push(template);
@@ -129,6 +140,11 @@ impl ServerConfig {
             mode: self.mode.as_str().to_owned(),
             task_ttl_s_max: self.task_ttl_s_max,
             otlp: self.otlp.as_ref().map(Server::name),
+            witnesses: self
+                .witnesses
+                .iter()
+                .map(|w| format!("{} ({})", w.client.name(), w.key.name()))
+                .collect(),
             templates: self.templates.iter().map(|t| t.name.to_string()).collect(),
         }
     }
@@ -149,6 +165,7 @@ pub(crate) struct View {
     pub(crate) mode: String,
     pub(crate) task_ttl_s_max: u64,
     pub(crate) otlp: Option<String>,
+    pub(crate) witnesses: Vec<String>,
     pub(crate) templates: Vec<String>,
 }
 
@@ -199,6 +216,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
         head,
         seal,
         templates: Vec::new(),
+        witnesses: Vec::new(),
         task_ttl_s_max: TTL_S_MAX,
         otlp: None,
     };
@@ -255,6 +273,20 @@ fn seal(mut section: Section<'_>) -> Result<Option<KeySource>, ConfigError> {
     };
     section.finish()?;
     Ok(Some(source))
+}
+
+fn witness(mut section: Section<'_>, before: &[WitnessSetting]) -> Result<WitnessSetting, ConfigError> {
+    let (url, key) =
+        (section.parsed("url", WitnessClient::parse)?, section.public("key", CosignerKey::parse)?);
+    let (client, key) = (section.required("url", url)?, section.required("key", key)?);
+    if before.iter().any(|w| w.key == key || w.client == client) {
+        return Err(section.wrong(None, "key", "this witness is named twice"));
+    }
+    if before.len() == WITNESSES_MAX {
+        return Err(section.wrong(None, "key", format!("there are more than {WITNESSES_MAX} witnesses")));
+    }
+    section.finish()?;
+    Ok(WitnessSetting { client, key })
 }
 
 fn template(mut section: Section<'_>, config: &ServerConfig) -> Result<Template, ConfigError> {
@@ -347,6 +379,7 @@ fn mode(text: &str) -> Result<Mode, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use accredit_ledger::note::Cosigner;
     use std::os::unix::fs::PermissionsExt as _;
 
     fn parse(text: &str) -> Result<ServerConfig, ConfigError> {
@@ -399,6 +432,37 @@ mod tests {
         assert_eq!(config.otlp.map(|to| to.name()).as_deref(), Some("http://127.0.0.1:4318"));
         let template = &config.templates[0];
         assert_eq!((template.ttl_s, template.boundary.usable.len()), (14_400, 2));
+    }
+
+    #[test]
+    fn a_witness_is_a_place_and_a_public_key_and_named_once() {
+        let key = |seed: u8| {
+            let cosigner = Cosigner::from_seed("witness.example/w1", &[seed; 32]).expect("a cosigner");
+            cosigner.verifier().to_string()
+        };
+        let one =
+            |seed: u8, url: &str| format!("[[audit.witness]]\nurl = \"{url}\"\nkey = \"{}\"\n", key(seed));
+        let config = parse(&one(1, "https://witness.example/w1")).expect("a configuration");
+        assert_eq!(config.view().witnesses, ["https://witness.example/w1 (witness.example/w1)"]);
+        refuses(
+            &one(1, "http://witness.example/w1"),
+            "accredit.toml:2: `audit.witness[0].url`: `http://witness.example/w1` would ask over the network in clear: write https",
+        );
+        refuses(
+            &[one(1, "https://a.example"), one(1, "https://b.example")].concat(),
+            "accredit.toml:6: `audit.witness[1].key`: this witness is named twice",
+        );
+        refuses(
+            "[[audit.witness]]\nurl = \"https://a.example\"\nkey = \"x\"",
+            "accredit.toml:3: `audit.witness[0].key`: not the text of an Ed25519 verifier key",
+        );
+        refuses(
+            "[[audit.witness]]\nkey = \"${env:NONE}\"",
+            "accredit.toml:2: `audit.witness[0].key`: the environment variable `NONE` is not set",
+        );
+        let many: String = (1..=9).map(|i| one(i, &format!("https://w{i}.example"))).collect();
+        let error = parse(&many).expect_err("nine").to_string();
+        assert!(error.ends_with("there are more than 8 witnesses"), "{error}");
     }
 
     // case: ADM-05

@@ -118,6 +118,7 @@ pub(crate) async fn world(upstream: Upstream, mode: Mode) -> World {
         task_ttl_s_max: 3_600,
         default_mode: Mode::Enforce,
         queue_max: 10_000,
+        witnesses: Vec::new(),
     };
     let authority = Authority::open(settings, false).await.expect("an authority");
     register(&authority, upstream.address, mode).await.expect("registered");

@@ -109,6 +109,7 @@ impl Plane {
             task_ttl_s_max: 3_600,
             default_mode: Mode::Enforce,
             queue_max: 256,
+            witnesses: Vec::new(),
         };
         let authority = Authority::open(settings, false).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

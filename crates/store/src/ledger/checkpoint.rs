@@ -68,7 +68,7 @@ impl View<'_> {
     }
 }
 
-fn signed(row: Option<(u64, Vec<u8>, String)>) -> Result<Option<SignedHead>, StoreError> {
+pub(crate) fn signed(row: Option<(u64, Vec<u8>, String)>) -> Result<Option<SignedHead>, StoreError> {
     row.map(|(size, root, note)| {
         let root = Hash::from_slice(&root).ok_or_else(|| StoreError::document("checkpoint", "its root"))?;
         Ok(SignedHead { size, root, note })

@@ -4,6 +4,7 @@
 //! durable before what.
 
 pub(crate) mod checkpoint; // signing by compare-and-set
+pub(crate) mod cosignature; // what witnesses added
 pub(crate) mod entries; //    entries: rows and search
 pub(crate) mod fork; //       a database that does not continue the outside head
 pub(crate) mod head; //       the head kept outside the database
