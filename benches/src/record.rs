@@ -90,7 +90,7 @@ async fn ours(directory: &Path, writers: usize, each: usize) -> Result<Written, 
     let task = actors.task(&bot)?;
     let caller = actors.caller(&bot, &task)?;
     furnish(&store, &policies, &task).await?;
-    let snapshot = store.snapshot(&tenant()?, &task.id, &endpoint()?)?;
+    let snapshot = store.snapshot(&tenant()?, &task.id, &endpoint()?).await?;
     let mut work = Vec::with_capacity(writers);
     for _ in 0..writers {
         let make = || decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now());

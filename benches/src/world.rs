@@ -10,6 +10,7 @@ use accredit_authority::authenticate::AgentProof;
 use accredit_authority::credentials::NewCredential;
 use accredit_authority::operators::{LinkMaker, Operator, Transport};
 use accredit_authority::resources::NewResource;
+use accredit_authority::settings::Database;
 use accredit_authority::tasks::{Started, Wanted};
 use accredit_authority::{Authority, Settings};
 use accredit_core::boundary::Boundary;
@@ -79,6 +80,7 @@ pub(crate) fn random() -> [u8; 16] {
 /// What an authority below `directory` is told. It listens nowhere: `gateway_url` is only what proofs are for.
 pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
     Ok(Settings {
+        database: Database::Embedded,
         data_dir: directory.to_owned(),
         head_path: directory.join("ledger.head"),
         tenant: TenantName::parse("default")?,

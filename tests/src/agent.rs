@@ -3,6 +3,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use accredit_identity::assertion;
@@ -36,9 +37,12 @@ fn now() -> Timestamp {
 /// A registered agent and its key.
 pub struct Agent {
     id: SpiffeId,
-    key: SigningKey,
+    key: Arc<SigningKey>,
+    /// What the authority is called, whichever replica answers.
     listen: SocketAddr,
     gateway: SocketAddr,
+    /// Where its own connections go.
+    to: (SocketAddr, SocketAddr),
 }
 
 /// A started task: its id and its token.
@@ -84,7 +88,21 @@ impl Agent {
         let add = ["agent", "add", name, "--owner", OWNER, "--environment", "test", "--public-key", &file];
         let said = accredit.json(&add);
         let id = said["spiffe_id"].as_str().and_then(|id| SpiffeId::parse(id).ok()).expect("a SPIFFE ID");
-        Self { id, key, listen: accredit.listen, gateway: accredit.gateway }
+        let (listen, gateway) = (accredit.listen, accredit.gateway);
+        Self { id, key: Arc::new(key), listen, gateway, to: (listen, gateway) }
+    }
+
+    /// The same agent, whose connections a balancer leads to this replica.
+    #[must_use]
+    pub fn at(&self, replica: &Accredit) -> Self {
+        let to = (replica.listen, replica.gateway);
+        Self {
+            id: self.id.clone(),
+            key: Arc::clone(&self.key),
+            listen: self.listen,
+            gateway: self.gateway,
+            to,
+        }
     }
 
     /// Starts a task with this boundary.
@@ -105,7 +123,7 @@ impl Agent {
             "boundary": boundary, "ttl_s": ttl_s,
         })
         .to_string();
-        let mut connection = Connection::open(self.listen)?;
+        let mut connection = Connection::open(self.to.0)?;
         let head = format!(
             "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ndpop: {proof}\r\ncontent-length: {}\r\n\r\n",
             self.listen,
@@ -124,7 +142,7 @@ impl Agent {
     /// # Errors
     /// When the gateway cannot be reached or says no; the error then names the code.
     pub fn attach(&self, task: &Task) -> io::Result<Connection> {
-        let mut connection = Connection::open(self.gateway)?;
+        let mut connection = Connection::open(self.to.1)?;
         let answer = connection.exchange(self.attach_request(task)?.as_bytes())?;
         match answer.status {
             101 => Ok(connection),
@@ -149,7 +167,7 @@ impl Agent {
     /// Where its connections go.
     #[must_use]
     pub const fn gateway(&self) -> SocketAddr {
-        self.gateway
+        self.to.1
     }
 }
 
@@ -175,6 +193,23 @@ impl Connection {
         let trace = hex(&random());
         let answer = self.exchange(get_request(resource, path, &trace).as_bytes())?;
         Ok((trace, answer))
+    }
+
+    /// Reads something that has no end, until it ends. Gives how many bytes came.
+    ///
+    /// # Errors
+    /// When the connection breaks before anything came.
+    pub fn drain(&mut self, resource: &str, path: &str) -> io::Result<u64> {
+        self.stream.write_all(get_request(resource, path, &hex(&random())).as_bytes())?;
+        let (mut some, mut count) = ([0; 64 * 1024], 0);
+        loop {
+            match self.stream.read(&mut some) {
+                Ok(0) => return Ok(count),
+                Ok(n) => count += n as u64,
+                Err(error) if count == 0 => return Err(error),
+                Err(_) => return Ok(count),
+            }
+        }
     }
 
     fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {

@@ -7,9 +7,10 @@ use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 
+use accredit_tests_postgres::{Cluster, Database, Role};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -24,6 +25,9 @@ pub const WAIT: Duration = Duration::from_secs(20);
 
 /// Names another binary to test than the one of this build, such as a released one.
 const BINARY: &str = "ACCREDIT_TEST_BINARY";
+
+/// `postgres`: servers that are not about the embedded database work on a shared one.
+const STORE: &str = "ACCREDIT_TEST_STORE";
 
 /// The binary of this build. It is built when it is missing or older than its sources.
 ///
@@ -113,8 +117,50 @@ pub struct Setup {
     pub names: Option<Names>,
     /// A state directory to go on with; a new one when absent.
     pub state: Option<PathBuf>,
+    /// The database that it shares with others. When absent, an embedded one, or with [`STORE`] one of its own.
+    pub shared: Option<Arc<Database>>,
+    /// Whether the test is about the files of the embedded database.
+    pub embedded: bool,
     /// Where control plane and gateway listen; free ports when absent.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
+}
+
+/// A new database with the schema, as `accredit database prepare` makes it.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn shared_database() -> Arc<Database> {
+    let prepare = |database: &Database| {
+        let mut command = Command::new(binary());
+        command.args([
+            "database",
+            "prepare",
+            "--role",
+            Role::Service.name(),
+            "--database",
+            "${env:OWNER_URL}",
+        ]);
+        let said = Said::of(&command.env("OWNER_URL", database.url(Role::Owner)).output().expect("accredit"));
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    };
+    Arc::new(Cluster::shared().database_like("accredit", prepare))
+}
+
+/// The lines of a configuration that lead to a database, with the password in a file of its own.
+fn lines_of(database: &Database, dir: &Path) -> String {
+    let url = database.url(Role::Service);
+    let (user, rest) = url.split_once("://").and_then(|(_, rest)| rest.split_once(':')).expect("a user");
+    let (password, rest) = rest.split_once('@').expect("a password");
+    let file = dir.join("database.password");
+    write_private(&file, password);
+    format!("database = \"postgres://{user}@{rest}\"\ndatabase_password = \"${{file:{}}}\"\n", file.display())
+}
+
+fn write_private(path: &Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::write(path, text).expect("a file");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
 }
 
 /// What a command said and how it ended.
@@ -235,6 +281,13 @@ impl Accredit {
         let (listen, gateway) = setup.addresses.unwrap_or_else(|| (free(), free()));
         std::fs::create_dir_all(&state).expect("a state directory");
         std::fs::create_dir_all(dir.path().join("home")).expect("a home directory");
+        let mut setup = setup;
+        let own = setup.shared.is_none()
+            && !setup.embedded
+            && std::env::var_os(STORE).is_some_and(|s| s == "postgres");
+        if own {
+            setup.shared = Some(shared_database());
+        }
         let accredit = Self { listen, gateway, state, dir, child: None, setup };
         accredit.write_config(&accredit.setup.config);
         accredit
@@ -245,12 +298,13 @@ impl Accredit {
     /// # Panics
     /// When it cannot be written.
     pub fn write_config(&self, lines: &str) {
-        use std::os::unix::fs::PermissionsExt as _;
-        let text =
-            format!("[server]\nlisten = \"{}\"\ngateway = \"{}\"\n{lines}\n", self.listen, self.gateway);
-        let path = self.state.join("accredit.toml");
-        std::fs::write(&path, text).expect("a configuration");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("chmod");
+        let database = self.setup.shared.as_ref().map(|database| lines_of(database, &self.state));
+        let database = database.unwrap_or_default();
+        let text = format!(
+            "[server]\nlisten = \"{}\"\ngateway = \"{}\"\n{database}{lines}\n",
+            self.listen, self.gateway
+        );
+        write_private(&self.state.join("accredit.toml"), &text);
     }
 
     /// Starts the process, without waiting.

@@ -50,7 +50,7 @@ impl Drop for Small {
 fn a_full_disk_stops_the_work_and_not_the_record() {
     let dir = tempfile::tempdir().expect("a directory");
     let Some(small) = Small::mount(&dir.path().join("state"), 24) else { return };
-    let world = World::start(Setup { state: Some(small.dir.clone()), ..Setup::default() });
+    let world = World::start(Setup { state: Some(small.dir.clone()), embedded: true, ..Setup::default() });
     world.enrol("shop-coder");
     let tap = Tap::start(&world.accredit, &Run::of("shop-coder", &["orders: *"]));
     let host = world.accredit.gateway;

@@ -137,7 +137,7 @@ fn the_ledger_verifies_here_and_from_an_export() {
 /// holds, decisions made again from what was recorded.
 #[test]
 fn a_day_of_work_leaves_nothing_for_the_judge() {
-    let mut world = World::start(Setup::default());
+    let mut world = World::start(Setup { embedded: true, ..Setup::default() });
     for agent in ["shop-coder", "shop-reader"] {
         world.enrol(agent);
     }
@@ -185,7 +185,7 @@ struct Stopped {
 
 impl Stopped {
     fn new() -> Self {
-        let mut world = World::start(Setup::default());
+        let mut world = World::start(Setup { embedded: true, ..Setup::default() });
         world.enrol("shop-coder");
         let script = "for i in 1 2 3 4 5; do curl -sS -o /dev/null \"$0/v1/orders/$i\"; done";
         let run = Run::of("shop-coder", &["orders: GET"]);
@@ -205,8 +205,12 @@ impl Stopped {
         damage(&copy);
         let old = &self.world.accredit;
         // The same addresses: the log's key is named after them.
-        let setup =
-            Setup { state: Some(copy), addresses: Some((old.listen, old.gateway)), ..Setup::default() };
+        let setup = Setup {
+            state: Some(copy),
+            addresses: Some((old.listen, old.gateway)),
+            embedded: true,
+            ..Setup::default()
+        };
         match Accredit::try_start(setup) {
             Ok(accredit) => accredit.cli(&["audit", "verify"]),
             Err(said) => said,
@@ -268,7 +272,7 @@ fn a_ledger_that_was_tampered_with_does_not_verify() {
 // case: AUD-06
 #[test]
 fn an_older_copy_is_not_taken_for_the_present() {
-    let mut world = World::start(Setup::default());
+    let mut world = World::start(Setup { embedded: true, ..Setup::default() });
     world.enrol("shop-coder");
     let yesterday = world.accredit.scratch().join("yesterday");
     world.accredit.stop();

@@ -10,8 +10,8 @@ use accredit_tests::harness::{Accredit, Setup, http_get, wait_for};
 const NAME: &str = "witness.acme.test/w1";
 
 /// An authority that has started once without a witness, so that its ledger has a key.
-fn authority() -> (Accredit, String) {
-    let accredit = Accredit::start(Setup::default());
+fn authority(setup: Setup) -> (Accredit, String) {
+    let accredit = Accredit::start(setup);
     let key = accredit.cli(&["audit", "key"]).ok().stdout.trim().to_owned();
     (accredit, key)
 }
@@ -49,7 +49,7 @@ fn copy(from: &Path, to: &Path) {
 
 #[test]
 fn a_reader_can_require_the_cosignatures_of_witnesses() {
-    let (mut accredit, log_key) = authority();
+    let (mut accredit, log_key) = authority(Setup::default());
     let dir = accredit.scratch().join("witness");
     let witness = Cosigner::start(&dir, NAME, &log_key);
     let stranger = Cosigner::start(&accredit.scratch().join("stranger"), "witness.acme.test/w2", &log_key);
@@ -94,7 +94,7 @@ fn a_reader_can_require_the_cosignatures_of_witnesses() {
 // case: AUD-06
 #[test]
 fn a_ledger_put_back_with_its_outside_head_is_refused_by_the_witness_and_that_is_an_alarm() {
-    let (mut accredit, log_key) = authority();
+    let (mut accredit, log_key) = authority(Setup { embedded: true, ..Setup::default() });
     let dir = accredit.scratch().join("witness");
     let witness = Cosigner::start(&dir, NAME, &log_key);
     restart(&mut accredit, &witness.config());
@@ -131,7 +131,7 @@ fn a_ledger_put_back_with_its_outside_head_is_refused_by_the_witness_and_that_is
 
 #[test]
 fn a_witness_that_is_gone_stops_nothing() {
-    let (mut accredit, log_key) = authority();
+    let (mut accredit, log_key) = authority(Setup::default());
     let witness = Cosigner::start(&accredit.scratch().join("witness"), NAME, &log_key);
     let config = witness.config();
     drop(witness);

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accredit_authority::operators::LinkMaker;
+use accredit_authority::settings::Address;
 use accredit_authority::{Authority, OpenError, Settings};
 use accredit_gateway::Gateway;
 use accredit_server::{App, Listener};
+use accredit_store::{OpenError as StoreOpenError, SchemaError};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
@@ -52,6 +54,9 @@ pub(crate) struct ServeArgs {
     /// The configuration [default: accredit.toml in the state directory, else /etc/accredit/accredit.toml]
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// The database [default: an SQLite file in the state directory; or what the configuration says]
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
     /// Print a one-time sign-in link, not only at the first start
     #[arg(long)]
     once_link: bool,
@@ -77,12 +82,11 @@ struct Serving {
 pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Failure> {
     accredit_vault::harden().map_err(|e| failed("harden", &e))?;
     start_log(args.log_format)?;
-    let (config, _) = crate::cli::load_config(args.config.as_deref(), context)?;
+    let config = configuration(&args, context)?;
     for dir in [context.paths.state(), &config.data_dir] {
         private_dir(dir).map_err(|e| Failure::file(dir, &e))?;
     }
     let listeners = Listeners::bind(&config, context.paths.socket()).await?;
-    let first = !config.data_dir.join("accredit.db").exists();
     let authority = open(settings(&config, &listeners), args.acknowledge_fork).await?;
     let reports = match config.otlp.clone() {
         Some(to) => Sending::start(to, &authority).map_err(|e| failed("otlp", &e))?,
@@ -96,7 +100,7 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     jobs.spawn(accredit_server::serve(Listener::Unix(listeners.socket), app.clone(), stopped));
     let ca_path = context.paths.gateway_ca();
     jobs.spawn(gateway(app, authority.clone(), own, listeners.agents, ca_path, cut.clone()));
-    let link = if first || args.once_link { link(&authority).await } else { None };
+    let link = if authority.is_new() || args.once_link { link(&authority).await } else { None };
     announce(&authority, context, link);
     wait_for_stop().await.map_err(|e| failed("signals", &e))?;
     tracing::info!("stopping: nothing new is accepted, what is under way comes to its end");
@@ -114,6 +118,20 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     }
     let _ = std::fs::remove_file(context.paths.socket());
     Ok(Exit::Ok)
+}
+
+/// What the server is told; what stands on the command line stands above the rest, except a password.
+fn configuration(args: &ServeArgs, context: &Context) -> Result<ServerConfig, Failure> {
+    let mut environment = context.environment.clone();
+    if let Some(database) = &args.database {
+        if Address::has_password(database) {
+            let why = "a password on the command line can be read by every process of this machine";
+            let failure = Failure::usage("the server was not started", why);
+            return Err(failure.todo("set server.database_password to \"${file:/path}\" in accredit.toml"));
+        }
+        environment.insert("ACCREDIT_SERVER__DATABASE".to_owned(), database.clone());
+    }
+    Ok(crate::cli::load_config(args.config.as_deref(), context, &environment)?.0)
 }
 
 /// Addresses and socket, bound before anything is opened, so that a second server stops here.
@@ -172,6 +190,7 @@ async fn unix(path: &Path) -> Result<UnixListener, Failure> {
 
 fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
     Settings {
+        database: config.database.clone(),
         data_dir: config.data_dir.clone(),
         head_path: config.head.clone(),
         tenant: config.tenant.clone(),
@@ -192,6 +211,15 @@ async fn open(settings: Settings, acknowledge_fork: bool) -> Result<Arc<Authorit
         let todo = match &error {
             OpenError::Fork(_) => {
                 "where a backup was restored on purpose, accept the fork once with --acknowledge-fork"
+            }
+            OpenError::Store(StoreOpenError::Shared(SchemaError::NotPrepared | SchemaError::Older { .. })) => {
+                "as the owner of the database: accredit database prepare --database postgres://OWNER@HOST/DATABASE"
+            }
+            OpenError::Store(StoreOpenError::Shared(SchemaError::TooMighty { .. })) => {
+                "sign in as the role that `accredit database prepare --role` names; it owns nothing"
+            }
+            OpenError::Store(StoreOpenError::Shared(_)) => {
+                "look at the address in server.database, and whether the database answers"
             }
             OpenError::Store(_) => {
                 "look at the file that the message names; another version of accredit may have made it"

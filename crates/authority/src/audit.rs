@@ -81,7 +81,7 @@ impl Authority {
             limit: filter.limit,
             ..EntryFilter::default()
         };
-        let found = self.store.read(move |view| view.entries(&filter)).await?;
+        let found = self.read_ledger(move |view| view.entries(&filter)).await?;
         found.iter().map(read).collect()
     }
 
@@ -90,9 +90,21 @@ impl Authority {
     /// # Errors
     /// [`Fault`] when there is none, or it is not the tenant's.
     pub async fn audit_entry(&self, seq: u64) -> Result<AuditEntry, Fault> {
-        let found = self.store.read(move |view| view.entry_by_seq(seq)).await?;
+        let found = self.read_ledger(move |view| view.entry_by_seq(seq)).await?;
         let entry = found.map(|e| read(&e)).transpose()?.filter(|e| self.may_see(&e.entry));
         entry.ok_or_else(|| no_entry(seq))
+    }
+
+    /// Reads the ledger when everything that was durable before has its place in it.
+    ///
+    /// # Errors
+    /// [`Fault`] when the store cannot be read, or the newest entries get no place.
+    pub(crate) async fn read_ledger<R: Send + 'static>(
+        &self,
+        read: impl FnOnce(&View<'_>) -> Result<R, StoreError> + Send + 'static,
+    ) -> Result<R, Fault> {
+        self.store.placed().await?;
+        Ok(self.store.read(read).await?)
     }
 
     /// The size of the ledger: where following begins.
@@ -100,7 +112,7 @@ impl Authority {
     /// # Errors
     /// [`Fault`] when the store cannot be read.
     pub async fn ledger_size(&self) -> Result<u64, Fault> {
-        Ok(self.store.read(|view| view.ledger_size()).await?)
+        self.read_ledger(|view| view.ledger_size()).await
     }
 
     /// Entries from a place on that the reader may see.
@@ -124,8 +136,9 @@ impl Authority {
             .with("by", by.name())
             .with("format", "jsonl")
             .with_number("first", from);
-        let last = self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await?;
-        Ok(last)
+        self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await?;
+        // The entry that says so is in it.
+        Ok(self.ledger_size().await?.saturating_sub(1))
     }
 
     /// Verifies every entry, tile and checkpoint, and the head outside the database.
@@ -253,7 +266,8 @@ impl Authority {
             return bytes.map(TlogPart::Bytes).ok_or_else(missing);
         }
         let bundle = Bundle::from_path(path).map_err(|_| missing())?;
-        let bytes = self.store.read(move |view| view.bundle(bundle)).await?.ok_or_else(missing)?;
+        let bytes =
+            self.store.of_installation().read(move |view| view.bundle(bundle)).await?.ok_or_else(missing)?;
         let entries = bundle.entries(&bytes).map_err(|_| missing())?;
         let all_ours = entries.iter().all(|e| Entry::decode(e).is_ok_and(|e| self.may_see(&e)));
         if all_ours { Ok(TlogPart::Bytes(bytes)) } else { Err(missing()) }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use accredit_core::task::Ending;
 use accredit_core::time::Timestamp;
 use accredit_ledger::checkpoint::Checkpoint;
+use accredit_store::SignError;
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -17,10 +18,20 @@ use crate::revoke::{End, end_with_descendants};
 const SWEEP_EVERY: Duration = Duration::from_millis(500);
 /// How often the ledger is integrated and a checkpoint signed (design: at most 1 s later).
 const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
+/// The same where readers wait for places that only the leader gives.
+const INTEGRATE_EVERY_SHARED: Duration = Duration::from_millis(100);
+/// How often a replica looks whether it is still heard of: what it must cut then goes on this much longer.
+const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// How often a replica looks whether another has changed the keys.
+pub(crate) const KEYS_EVERY: Duration = Duration::from_secs(1);
+/// How often a replica says which runners it sees.
+const HOLD_EVERY: Duration = Duration::from_secs(1);
 /// How long integration may fail before the authority is not ready: a few tries.
 const STALLED_AFTER: Duration = Duration::from_secs(3);
 /// Entries integrated in one step, so that no step is long.
 const INTEGRATE_MAX: usize = 4_096;
+/// Steps of one turn: what is left waits for the next one.
+const STEPS_MAX: usize = 256;
 /// Tasks expired in one change, so that a wave of them does not delay records.
 const EXPIRE_MAX: usize = 200;
 
@@ -29,11 +40,27 @@ pub(crate) struct Jobs;
 impl Jobs {
     pub(crate) fn start(authority: &Arc<Authority>) {
         every(authority, SWEEP_EVERY, |a| async move {
-            a.expire_tasks().await?;
-            a.end_lost().await;
-            a.housekeep(a.now()).await
+            // What is done once for all replicas, one of them does: one that can do all of it.
+            if a.store.is_shared() && a.vault.is_sealed() {
+                return Ok(());
+            }
+            let leads = a.store.leads().await?;
+            if leads {
+                a.expire_tasks().await?;
+                a.settle_lost().await?;
+                a.housekeep(a.now()).await?;
+            }
+            match a.store.is_shared() {
+                true if leads => a.end_unheld().await,
+                true => Ok(()),
+                false => {
+                    a.end_lost().await;
+                    Ok(())
+                }
+            }
         });
-        every(authority, INTEGRATE_EVERY, |a| async move {
+        let shared = authority.store.is_shared();
+        every(authority, if shared { INTEGRATE_EVERY_SHARED } else { INTEGRATE_EVERY }, |a| async move {
             let done = a.integrate().await;
             a.note_integration(done.is_ok());
             done
@@ -41,6 +68,15 @@ impl Jobs {
         every(authority, UNSEAL_EVERY, |a| async move {
             if a.vault.is_sealed() { a.unseal().await } else { Ok(()) }
         });
+        if shared {
+            every(authority, WATCH_EVERY, |a| async move {
+                a.cut_when_stale().await;
+                Ok(())
+            });
+            every(authority, KEYS_EVERY, |a| async move { a.follow_keys().await });
+            every(authority, HOLD_EVERY, |a| async move { a.keep_holds().await });
+            authority.carry_out_orders();
+        }
     }
 }
 
@@ -70,12 +106,12 @@ impl Authority {
     async fn expire_tasks(&self) -> Result<(), Fault> {
         loop {
             let now = self.now();
-            let due = self.store.read(move |view| view.tasks_due(now, EXPIRE_MAX)).await?;
+            let store = self.store.of_installation();
+            let due = store.read(move |view| view.tasks_due(now, EXPIRE_MAX)).await?;
             if due.is_empty() {
                 return Ok(());
             }
-            let ended = self
-                .store
+            let ended = store
                 .change(move |tx| {
                     let mut ended = Vec::new();
                     let end = End { how: Ending::Expired, reason: None, by: "system", now };
@@ -100,6 +136,7 @@ impl Authority {
     /// [`Fault`] when the store cannot be written.
     pub async fn housekeep(&self, now: Timestamp) -> Result<(), Fault> {
         self.store
+            .of_installation()
             .change(move |tx| {
                 tx.expire_requests(now, EXPIRE_MAX)?;
                 tx.forget_used(now, EXPIRE_MAX)?;
@@ -107,6 +144,13 @@ impl Authority {
                 Ok::<_, Fault>(())
             })
             .await?;
+        Ok(())
+    }
+
+    /// Settles what replicas left open that are gone.
+    async fn settle_lost(&self) -> Result<(), Fault> {
+        let store = self.store.of_installation();
+        while store.change(|tx| Ok::<_, Fault>(tx.settle_lost()?)).await? > 0 {}
         Ok(())
     }
 
@@ -136,7 +180,8 @@ impl Authority {
     pub async fn integrate(&self) -> Result<(), Fault> {
         let Some(keys) = self.keys() else { return Ok(()) };
         let mut before = None;
-        loop {
+        // Somebody else may add to the tree all the time: a turn comes to its end all the same.
+        for _ in 0..STEPS_MAX {
             let size = self.store.integrate(INTEGRATE_MAX).await?.size;
             if before.replace(size) == Some(size) {
                 break;
@@ -147,6 +192,8 @@ impl Authority {
             .store
             .checkpoint(|size, root| Checkpoint::new(&origin, size, *root)?.sign(keys.ledger()))
             .await;
-        signed.map(|_| ()).map_err(|error| Fault::unavailable("checkpoint_failed", error.to_string()))
+        let failed = |error: SignError| Fault::unavailable("checkpoint_failed", error.to_string());
+        signed.map_err(failed)?;
+        if self.store.is_shared() { self.store.follow().await.map_err(failed) } else { Ok(()) }
     }
 }

@@ -7,7 +7,7 @@ use accredit_core::time::Timestamp;
 use accredit_identity::key::{PublicKey, SigningKey};
 use accredit_identity::key_set::{KeyId, KeySet, KeyState, TokenKey};
 use accredit_ledger::note::{Signer, VerifierKey};
-use accredit_store::Store;
+use accredit_store::{Store, Tx};
 use accredit_vault::Vault;
 use zeroize::Zeroizing;
 
@@ -94,8 +94,18 @@ pub(crate) async fn own_key(
     }
     let key = make()?;
     let blob = vault.seal_own(name, &key).map_err(|e| broken(name, &e))?;
-    store.change(move |tx| Ok::<_, Fault>(tx.meta_set(&place, &blob)?)).await?;
-    Ok(key)
+    let keep_first = move |tx: &mut Tx<'_>| {
+        // Another replica may have been first; then its key is the one.
+        let kept = tx.meta_get(&place)?;
+        if kept.is_none() {
+            tx.meta_set(&place, &blob)?;
+        }
+        Ok::<_, Fault>(kept)
+    };
+    match store.change(keep_first).await? {
+        None => Ok(key),
+        Some(blob) => vault.open_own(name, &blob).map_err(|e| broken(name, &e)),
+    }
 }
 
 /// Where an own key is kept.

@@ -22,6 +22,7 @@ pub mod revocations; // revocations that operators ask for
 pub mod revoke; //    one call that ends things, and waits until they are over
 pub mod rotate; // both vault keys
 pub mod settings; //  what the configuration says
+mod shared; //        what replicas do beside each other
 pub mod tasks; //     propose, start, renew, extend, end, hold
 pub mod traces; //    what watchers are told of an action
 pub mod traffic; //   figures of the data plane
@@ -64,6 +65,8 @@ pub struct Authority {
     holds: tasks::Holds,
     traffic: traffic::Traffic,
     traces: traces::Traces,
+    /// Whether this start made the tenant.
+    is_new: std::sync::atomic::AtomicBool,
     /// Since when entries could not be integrated or signed.
     stalled_since: Mutex<Option<std::time::Instant>>,
     witnesses: witnesses::Witnesses,
@@ -80,6 +83,12 @@ impl Authority {
     #[must_use]
     pub const fn tenant(&self) -> &TenantName {
         &self.settings.tenant
+    }
+
+    /// Whether there was nothing before this start: nobody has signed in yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.is_new.load(std::sync::atomic::Ordering::Relaxed)
     }
 
     /// Durable state.

@@ -9,7 +9,7 @@ use accredit_core::id::TenantName;
 use accredit_core::policy::PolicySources;
 use accredit_core::policy::starter::starter;
 use accredit_core::time::Timestamp;
-use accredit_store::{PolicySetRow, Store, StoreConfig, StoreError, Tx};
+use accredit_store::{PolicySetRow, SharedConfig, Store, StoreConfig, StoreError, Tx};
 use accredit_vault::{KeySource, Vault, WrappedKey};
 use arc_swap::ArcSwapOption;
 use zeroize::Zeroizing;
@@ -22,7 +22,7 @@ use crate::jobs::Jobs;
 use crate::keys::{OwnKeys, own_key};
 use crate::live::Live;
 use crate::rotate::next_to;
-use crate::settings::Settings;
+use crate::settings::{Database, Settings};
 use crate::tasks::Holds;
 use crate::traces::Traces;
 use crate::traffic::Traffic;
@@ -31,8 +31,10 @@ use crate::witnesses::Witnesses;
 
 /// Where the wrapped data keys are kept, a line for each: number, key-encryption key, hexadecimal.
 const DATA_KEYS: &str = "data-keys";
-/// Connections that read the database.
+/// Connections that read the embedded database.
 const READERS: usize = 4;
+/// Sessions that read a shared database: each waits for the network most of its time.
+const SHARED_READERS: usize = 16;
 /// How often a sealed vault looks for its key.
 pub(crate) const UNSEAL_EVERY: Duration = Duration::from_secs(5);
 
@@ -58,12 +60,7 @@ impl Authority {
     /// # Errors
     /// [`OpenError`]; nothing was changed, except after a fork was to be acknowledged.
     pub async fn open(settings: Settings, acknowledge_fork: bool) -> Result<Arc<Self>, OpenError> {
-        let store = Store::open(StoreConfig {
-            path: settings.data_dir.join("accredit.db"),
-            head_path: settings.head_path.clone(),
-            readers: READERS,
-            queue_max: settings.queue_max,
-        })?;
+        let store = open_store(&settings).await?.of_tenant(&settings.tenant);
         if let Some(fork) = store.fork() {
             if !acknowledge_fork {
                 return Err(OpenError::Fork(fork));
@@ -86,6 +83,7 @@ impl Authority {
             holds: Holds::default(),
             traffic: Traffic::default(),
             traces: Traces::default(),
+            is_new: std::sync::atomic::AtomicBool::default(),
             stalled_since: std::sync::Mutex::default(),
         });
         authority.ensure_tenant().await?;
@@ -130,7 +128,7 @@ impl Authority {
     }
 
     /// With the configured key, or its successor when a rotation was interrupted.
-    fn unseal_with_key_at_hand(&self, wrapped: &[WrappedKey]) -> Result<(), Fault> {
+    pub(crate) fn unseal_with_key_at_hand(&self, wrapped: &[WrappedKey]) -> Result<(), Fault> {
         let first = self.settings.key.read().map_err(|e| no_key(&e));
         let opened = first.and_then(|kek| self.vault.unseal(&kek, wrapped).map_err(|e| no_key(&e)));
         let (Err(fault), KeySource::File(path)) = (&opened, &self.settings.key) else { return opened };
@@ -173,25 +171,51 @@ impl Authority {
         }
         let kek = self.settings.key.read().map_err(|e| no_key(&e))?;
         let wrapped = Vault::wrap_new(&kek, 1, &Zeroizing::new(draw())).map_err(|e| no_key(&e))?;
-        self.store.change(move |tx| Ok::<_, Fault>(put_wrapped(tx, &[wrapped])?)).await?;
-        Ok(())
+        let keep_first = move |tx: &mut Tx<'_>| {
+            // Another replica may have been first; then its key is the one.
+            match tx.meta_get(DATA_KEYS)? {
+                Some(_) => Ok(()),
+                None => Ok::<_, Fault>(put_wrapped(tx, &[wrapped])?),
+            }
+        };
+        Ok(self.store.change(keep_first).await?)
     }
 
     /// The tenant, with the starter policy, on the first start.
     async fn ensure_tenant(&self) -> Result<(), Fault> {
         let (tenant, now) = (self.tenant().clone(), self.now());
-        self.store
+        let is_new = self
+            .store
             .change(move |tx| {
-                if tx.ensure_tenant(&tenant)? {
+                let is_new = tx.ensure_tenant(&tenant)?;
+                if is_new {
                     tx.append(
                         Event::new(&tenant, "install.created").with("version", env!("CARGO_PKG_VERSION")),
                     )?;
                     apply_policy(tx, &tenant, &starter(), "system", now)?;
                 }
-                Ok::<_, Fault>(())
+                Ok::<_, Fault>(is_new)
             })
             .await?;
+        self.is_new.store(is_new, std::sync::atomic::Ordering::Relaxed);
         Ok(())
+    }
+}
+
+async fn open_store(settings: &Settings) -> Result<Store, accredit_store::OpenError> {
+    let head_path = settings.head_path.clone();
+    match &settings.database {
+        Database::Embedded => Store::open(StoreConfig {
+            path: settings.data_dir.join("accredit.db"),
+            head_path,
+            readers: READERS,
+            queue_max: settings.queue_max,
+        }),
+        Database::Shared(address) => {
+            let (address, readers) = ((**address).clone(), SHARED_READERS);
+            let config = SharedConfig { address, head_path, readers, queue_max: settings.queue_max };
+            Store::connect(config).await
+        }
     }
 }
 

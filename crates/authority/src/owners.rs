@@ -4,7 +4,7 @@ use accredit_core::event::Event;
 use accredit_core::id::{AgentName, CredentialName, TenantName};
 use accredit_core::owner::{OwnerRecord, Standing};
 use accredit_core::text::{Owner, Reason};
-use accredit_store::View;
+use accredit_store::{Cut, View};
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -88,6 +88,12 @@ impl Authority {
                 let record = record.lapse(now);
                 tx.put_owner(&tenant, &record)?;
                 let owned = Owned::of(tx, &tenant, &owner)?;
+                for agent in &owned.agents {
+                    tx.order(&Cut::Agent(tenant.clone(), agent.clone()))?;
+                }
+                for credential in &owned.credentials {
+                    tx.order(&Cut::Credential(tenant.clone(), credential.clone()))?;
+                }
                 let event = Event::new(&tenant, "owner.lapsed")
                     .with("owner", &owner)
                     .with_number("agents", owned.agents.len() as u64)

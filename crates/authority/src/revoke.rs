@@ -9,7 +9,7 @@ use accredit_core::id::{AgentName, CredentialName, TaskId, TenantName};
 use accredit_core::task::{Ending, Task};
 use accredit_core::text::Reason;
 use accredit_core::time::Timestamp;
-use accredit_store::{TASKS_MAX, TaskFilter, TaskStatus, Tx};
+use accredit_store::{Cut, TASKS_MAX, TaskFilter, TaskStatus, Tx};
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -56,19 +56,20 @@ impl Authority {
         reason: Option<Reason>,
     ) -> Result<Report, Fault> {
         let started = Instant::now();
-        let mut report = self.narrow(by, target.clone(), reason).await?;
+        let (mut report, unheard) = self.narrow(by, target.clone(), reason).await?;
         let cut = self.cut_target(&target, &report.tasks_ended).await;
         report.cut = cut.cut;
-        report.pending = cut.pending;
+        report.pending = cut.pending + usize::try_from(unheard).unwrap_or(usize::MAX);
         report.duration_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         Ok(report)
     }
 
-    async fn narrow(&self, by: &str, target: Target, reason: Option<Reason>) -> Result<Report, Fault> {
+    /// The change itself, and how many replicas may not have cut what it cuts.
+    async fn narrow(&self, by: &str, target: Target, reason: Option<Reason>) -> Result<(Report, u64), Fault> {
         let (tenant, now, by) = (self.tenant().clone(), self.now(), by.to_owned());
-        let report = self
+        let (report, unheard) = self
             .store
-            .change(move |tx| {
+            .change_and_cut(move |tx| {
                 let mut report = Report::default();
                 let how = End { how: Ending::Revoked, reason: reason.as_ref(), by: &by, now };
                 match &target {
@@ -78,12 +79,14 @@ impl Authority {
                         }
                     }
                     Target::Agent(agent) => {
+                        tx.order(&Cut::Agent(tenant.clone(), agent.clone()))?;
                         for task in tx.active_tasks_of(&tenant, agent)? {
                             end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
                         }
                     }
                     Target::All => {
                         end_all(tx, &tenant, &how, &mut report.tasks_ended)?;
+                        tx.order(&Cut::Tenant(tenant.clone()))?;
                         let ended = report.tasks_ended.len() as u64;
                         let event = Event::new(&tenant, "revoke.all")
                             .with("by", &by)
@@ -115,7 +118,7 @@ impl Authority {
         if !report.credentials_revoked.is_empty() {
             self.blobs.clear();
         }
-        Ok(report)
+        Ok((report, unheard))
     }
 
     async fn cut_target(&self, target: &Target, ended: &[TaskId]) -> CutReport {

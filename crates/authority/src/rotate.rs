@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use crate::Authority;
 use crate::clock::draw;
 use crate::fault::Fault;
+use crate::jobs::KEYS_EVERY;
 use crate::keys::{OWN_KEYS, meta_name};
 use crate::open::{no_key, put_wrapped};
 
@@ -45,6 +46,10 @@ impl Authority {
         let kept = wrapped.clone();
         self.store().change(move |tx| Ok::<_, Fault>(put_wrapped(tx, &kept)?)).await?;
         self.vault().unseal(&kek, &wrapped).map_err(|e| no_key(&e))?;
+        if self.store().is_shared() {
+            // Every replica takes the new key before anything is sealed under it alone.
+            tokio::time::sleep(KEYS_EVERY * 3).await;
+        }
         let resealed = self.reseal_secrets().await? + self.reseal_own().await?;
         wrapped.retain(|w| w.number == number);
         let (tenant, by, id) = (self.tenant().clone(), by.to_owned(), kek.id().to_string());
@@ -114,7 +119,7 @@ impl Authority {
     }
 
     async fn reseal_secrets(&self) -> Result<u64, Fault> {
-        let all = self.store().read(|view| view.all_sealed()).await?;
+        let all = self.store().of_installation().read(|view| view.all_sealed()).await?;
         let mut done = 0;
         for some in all.chunks(RESEAL_MAX) {
             let mut again = Vec::new();

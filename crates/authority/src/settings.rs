@@ -6,6 +6,7 @@ use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
 use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
 use accredit_core::template::Template;
+pub use accredit_store::Address;
 pub use accredit_vault::KeySource;
 
 use crate::witnesses::WitnessSetting;
@@ -13,10 +14,21 @@ use crate::witnesses::WitnessSetting;
 /// Life of a task token, in seconds: minutes, because it is renewed while the task is active.
 pub const TOKEN_TTL_S: u64 = 300;
 
+/// Where the durable state is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Database {
+    /// In a file of this process, in the directory of the database.
+    Embedded,
+    /// On a server that other replicas work on as well.
+    Shared(Box<Address>),
+}
+
 /// What the configuration says about the authority.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Directory of the database.
+    /// Where the durable state is.
+    pub database: Database,
+    /// Directory of the embedded database.
     pub data_dir: PathBuf,
     /// File that holds the ledger's head, outside the database.
     pub head_path: PathBuf,

@@ -21,6 +21,7 @@ use crate::fault::{Fault, FaultKind};
 use crate::live::CutReport;
 use crate::revoke::{End, end_with_descendants};
 use crate::settings::TOKEN_TTL_S;
+use crate::shared::HELD_FOR;
 
 /// How long a task waits for its runner after its start, or after a restart of the authority.
 const RUNNER_ARRIVES: Duration = Duration::from_secs(15);
@@ -215,6 +216,10 @@ impl Authority {
                 }
                 let task = task.start(proposal.ttl_s, max_s, now).map_err(|e| wrong_state(&e))?;
                 tx.put_task(&task)?;
+                if task.held {
+                    let ms = u64::try_from(RUNNER_ARRIVES.as_millis()).unwrap_or(u64::MAX);
+                    tx.hold_task(&task.tenant, &task.id, ms)?;
+                }
                 let mut event = about_task("task.started", &task)
                     .with_list("boundary", &task.boundary.usable)
                     .with_list("policies", &decision.grounds.policies)
@@ -356,11 +361,17 @@ impl Authority {
         let task = self.own_task(caller).await?;
         task.active_at(self.now()).map_err(|e| over(&e))?;
         self.holds.take(&task.id);
-        Ok(Hold { authority: self.clone(), task: task.id })
+        let hold = Hold { authority: self.clone(), task: task.id };
+        self.say_held(vec![hold.task.clone()], HELD_FOR).await?;
+        Ok(hold)
     }
 
     /// After a start: tasks that were held wait for their runners to come back.
     pub(crate) async fn expect_runners(&self) -> Result<(), Fault> {
+        // Where there are replicas, the database knows until when a runner is awaited.
+        if self.store.is_shared() {
+            return Ok(());
+        }
         for task in self.store.read(|view| view.held_tasks()).await? {
             self.holds.expect(task.id, RUNNER_ARRIVES);
         }
@@ -414,6 +425,13 @@ impl Holds {
         holds.insert(task.clone(), HoldState::Held(count));
     }
 
+    /// Tasks that their runners hold here.
+    pub(crate) fn held(&self) -> Vec<TaskId> {
+        let holds = self.lock();
+        let held = holds.iter().filter(|(_, state)| matches!(state, HoldState::Held(_)));
+        held.map(|(task, _)| task.clone()).collect()
+    }
+
     fn release(&self, task: &TaskId) {
         let mut holds = self.lock();
         match holds.get_mut(task) {
@@ -455,5 +473,18 @@ pub struct Hold {
 impl Drop for Hold {
     fn drop(&mut self) {
         self.authority.holds.release(&self.task);
+        // Where there are replicas, the others are told that it may come back to one of them.
+        if self.authority.store.is_shared()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            let (authority, task) = (self.authority.clone(), self.task.clone());
+            runtime.spawn(async move {
+                if !authority.holds.held().contains(&task)
+                    && let Err(fault) = authority.say_held(vec![task], RUNNER_RETURNS).await
+                {
+                    tracing::warn!(%fault, "that a runner has gone could not be said: it is noticed a little later");
+                }
+            });
+        }
     }
 }

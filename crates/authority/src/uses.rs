@@ -143,6 +143,7 @@ impl Authority {
         if self.vault.is_sealed() {
             return Err(NotOpened::Fault(Fault::sealed()));
         }
+        self.must_be_heard().map_err(NotOpened::Fault)?;
         match self.open_once(caller, endpoint, parent, &mut call).await {
             // The value was replaced between the record and its opening: the next version is there.
             Err(NotOpened::Stopped { fault, .. }) if fault.code == "secret_gone" => {
@@ -197,7 +198,8 @@ impl Authority {
     ) -> Result<Recorded, Fault> {
         for _ in 0..ROUNDS_MAX {
             steps.mark(Phase::Facts);
-            let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).map_err(no_facts)?;
+            let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).await;
+            let snapshot = snapshot.map_err(no_facts)?;
             let target = snapshot.prepared.facts().target.as_ref();
             live.with_credential(target.and_then(|t| t.credential.as_ref()).map(|c| &c.name));
             let action = Action::new(call(target)?, target.map(|t| &t.resource));
@@ -230,9 +232,8 @@ impl Authority {
     }
 
     /// Whether a resource is registered at this endpoint, as far as this caller is concerned.
-    #[must_use]
-    pub fn is_registered(&self, caller: &Caller, endpoint: &Endpoint) -> bool {
-        let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint);
+    pub async fn is_registered(&self, caller: &Caller, endpoint: &Endpoint) -> bool {
+        let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).await;
         snapshot.is_ok_and(|s| s.prepared.facts().target.is_some())
     }
 

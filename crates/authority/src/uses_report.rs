@@ -147,27 +147,26 @@ impl Authority {
     /// [`Fault`] when there is no such credential.
     pub async fn uses_of(&self, credential: CredentialName, filter: UsesFilter) -> Result<Vec<Use>, Fault> {
         let tenant = self.tenant().clone();
-        self.store
-            .read(move |view| {
-                if view.credential(&tenant, &credential)?.is_none() {
-                    return Ok(Err(Fault::not_found("credential", &credential)));
-                }
-                let filter = EntryFilter {
-                    tenant: Some(tenant.clone()),
-                    kinds: vec![DECIDED.to_owned()],
-                    credential: Some(credential.to_string()),
-                    agent: filter.agent,
-                    task: filter.task,
-                    outcome: filter.outcome,
-                    since: filter.since,
-                    until: filter.until,
-                    before_seq: filter.before,
-                    limit: filter.limit,
-                    ..EntryFilter::default()
-                };
-                join(view, &tenant, &filter).map(Ok)
-            })
-            .await?
+        self.read_ledger(move |view| {
+            if view.credential(&tenant, &credential)?.is_none() {
+                return Ok(Err(Fault::not_found("credential", &credential)));
+            }
+            let filter = EntryFilter {
+                tenant: Some(tenant.clone()),
+                kinds: vec![DECIDED.to_owned()],
+                credential: Some(credential.to_string()),
+                agent: filter.agent,
+                task: filter.task,
+                outcome: filter.outcome,
+                since: filter.since,
+                until: filter.until,
+                before_seq: filter.before,
+                limit: filter.limit,
+                ..EntryFilter::default()
+            };
+            join(view, &tenant, &filter).map(Ok)
+        })
+        .await?
     }
 
     /// What a task did.
@@ -177,7 +176,7 @@ impl Authority {
     pub async fn receipt(&self, id: TaskId) -> Result<Receipt, Fault> {
         let task = self.task(id).await?;
         let (tenant, about) = (self.tenant().clone(), task.id.to_string());
-        let (tally, last_entry) = self.store.read(move |view| Tally::of(view, &tenant, &about)).await?;
+        let (tally, last_entry) = self.read_ledger(move |view| Tally::of(view, &tenant, &about)).await?;
         let ended_at = match &task.state {
             TaskState::Ended { at, .. } => *at,
             TaskState::Proposed | TaskState::Active { .. } => self.now(),

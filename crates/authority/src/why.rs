@@ -135,7 +135,7 @@ impl Authority {
             }
             join(view, &tenant, &filter)
         };
-        Ok(self.store.read(read).await?)
+        self.read_ledger(read).await
     }
 
     async fn explain(&self, used: Use) -> Result<Explained, Fault> {

@@ -255,6 +255,20 @@ impl Usage {
         self.seen.get_or_insert_default().insert(sensitivity)
     }
 
+    /// Takes in other figures of the same task, read earlier or later: figures only grow, so the larger ones hold.
+    pub fn join(&mut self, other: &Self) {
+        if self.figures.len() < other.figures.len() {
+            self.figures.resize(other.figures.len(), Used::default());
+        }
+        for (own, other) in self.figures.iter_mut().zip(&other.figures) {
+            *own = Used { calls: own.calls.max(other.calls), bytes: own.bytes.max(other.bytes) };
+        }
+        self.seen = match (self.seen.take(), &other.seen) {
+            (Some(own), Some(other)) => Some(own.union(other).copied().collect()),
+            (own, other) => own.or_else(|| other.clone()),
+        };
+    }
+
     /// Reads what [`Display`](fmt::Display) wrote, and what earlier versions wrote: without `;`.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -303,6 +317,21 @@ mod tests {
         }
         for broken in ["2", "2/x", "2/512;secret", "2/512;public;public", "2/512;Public"] {
             assert_eq!(Usage::parse(broken), None, "{broken}");
+        }
+    }
+
+    #[test]
+    fn figures_that_are_joined_never_shrink() {
+        let usage = |text: &str| Usage::parse(text).expect("usage");
+        for (one, other, joined) in [
+            ("2/512;public", "1/900,4/0;restricted", "2/900,4/0;public,restricted"),
+            ("1/1,7/7;", "3/0;", "3/1,7/7;"),
+            (";", "0/0,5/5;internal", "0/0,5/5;internal"),
+        ] {
+            for (mut into, from) in [(usage(one), usage(other)), (usage(other), usage(one))] {
+                into.join(&from);
+                assert_eq!(into, usage(joined));
+            }
         }
     }
 

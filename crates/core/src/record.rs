@@ -14,28 +14,21 @@ use crate::refusal::Refusal;
 /// A decision that is durable in the ledger.
 pub struct Recorded {
     decision: Decision,
-    entry: u64,
     request: Option<RequestId>,
 }
 
 impl Recorded {
-    /// States that `decision` is durable as ledger entry `entry`, and that nothing narrowed
+    /// States that `decision` is durable in the ledger, and that nothing narrowed
     /// between its facts and its record. Has exactly one caller: the store's record step.
     #[must_use]
-    pub const fn assertion(decision: Decision, entry: u64, request: Option<RequestId>) -> Self {
-        Self { decision, entry, request }
+    pub const fn assertion(decision: Decision, request: Option<RequestId>) -> Self {
+        Self { decision, request }
     }
 
     /// The decision.
     #[must_use]
     pub const fn decision(&self) -> &Decision {
         &self.decision
-    }
-
-    /// Place of its entry in the ledger.
-    #[must_use]
-    pub const fn entry(&self) -> u64 {
-        self.entry
     }
 
     /// The request for approval that it raised or repeated.

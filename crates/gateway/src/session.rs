@@ -245,7 +245,7 @@ impl Session {
             }
         };
         let is_address = to.host().ip().is_some() || to.host().name().is_some_and(local_name);
-        if is_address && !self.is_registered(&caller, &to) {
+        if is_address && !self.is_registered(&caller, &to).await {
             let detail = format!(
                 "nothing is registered at {}:{}, so no tunnel leads there",
                 to.host(),
@@ -259,9 +259,9 @@ impl Session {
         if wire.send(CONNECTED).await.is_ok() { Outer::Tunnel(to) } else { Outer::Close }
     }
 
-    fn is_registered(&self, caller: &Caller, to: &HostPort) -> bool {
+    async fn is_registered(&self, caller: &Caller, to: &HostPort) -> bool {
         let Some(endpoint) = core_endpoint(CoreScheme::Https, to) else { return false };
-        self.gateway.authority.is_registered(caller, &endpoint)
+        self.gateway.authority.is_registered(caller, &endpoint).await
     }
 
     /// The inside of a tunnel: TLS that shows a certificate for exactly the host of CONNECT, and

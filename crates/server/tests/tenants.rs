@@ -39,14 +39,16 @@ async fn plant(plane: &Plane) -> u64 {
         "status": { "status": "active" }, "added_at": at,
     }))
     .unwrap();
-    let change = plane.authority.store().change(move |tx| {
+    let store = plane.authority.store().of_installation();
+    let change = store.change(move |tx| {
         tx.put_owner(&tenant, &owner)?;
         tx.put_agent(&agent)?;
         tx.put_resource(&resource)?;
         tx.put_credential(&credential)?;
         tx.append(Event::new(&tenant, "agent.registered").with("agent", "hidden").with("owner", "team:other"))
     });
-    change.await.unwrap()
+    change.await.unwrap();
+    plane.authority.store().read(|view| Ok(view.ledger_size()? - 1)).await.unwrap()
 }
 
 // case: TEN-02

@@ -9,10 +9,12 @@ use accredit_core::digest::Digest;
 use accredit_core::facts::{Prepared, Usage};
 use accredit_core::id::{TaskId, TenantName};
 use accredit_core::resource::Sensitivity;
-use rusqlite::Connection;
 
 use crate::error::StoreError;
 use crate::ledger::entries::NewEntry;
+use crate::record::{OpenAction, Recording};
+use crate::scope::Scope;
+use crate::sql::Conn;
 use crate::stamp::Subject;
 use crate::tx::Tx;
 use crate::view::View;
@@ -29,56 +31,106 @@ pub(crate) struct Known {
     usage: HashMap<TaskKey, Usage>,
     /// Facts that are stored.
     facts: HashSet<(TenantName, Digest)>,
-    /// The place of the next entry, with the batch in the making.
-    next_seq: u64,
-    /// Entries that were committed, and so possibly acknowledged.
-    acknowledged: u64,
+    places: Places,
+}
+
+/// Who gives entries their places.
+#[derive(Clone, Copy)]
+enum Places {
+    /// This writer, the only one: it counts them.
+    Counted {
+        /// The place of the next entry, with the batch in the making.
+        next: u64,
+        /// Entries that were committed, and so possibly acknowledged.
+        acknowledged: u64,
+    },
+    /// The leader, later: there are other writers.
+    Later,
 }
 
 impl Known {
-    pub(crate) fn load(connection: &Connection) -> Result<Self, StoreError> {
-        let next_seq = View::new(connection).ledger_size()?;
-        Ok(Self {
-            versions: HashMap::new(),
-            usage: HashMap::new(),
-            facts: HashSet::new(),
-            next_seq,
-            acknowledged: next_seq,
-        })
+    /// What the only writer knows of a database.
+    pub(crate) fn of_one_writer(view: &View<'_>) -> Result<Self, StoreError> {
+        let next = view.ledger_size()?;
+        Ok(Self::new(Places::Counted { next, acknowledged: next }))
     }
 
-    pub(crate) const fn next_seq(&self) -> u64 {
-        self.next_seq
+    /// What one of many writers knows before it has looked.
+    pub(crate) fn of_many_writers() -> Self {
+        Self::new(Places::Later)
     }
 
-    pub(crate) const fn acknowledged(&self) -> u64 {
-        self.acknowledged
+    fn new(places: Places) -> Self {
+        Self { versions: HashMap::new(), usage: HashMap::new(), facts: HashSet::new(), places }
+    }
+
+    /// Entries that were committed, where this writer counts them.
+    pub(crate) const fn acknowledged(&self) -> Option<u64> {
+        match self.places {
+            Places::Counted { acknowledged, .. } => Some(acknowledged),
+            Places::Later => None,
+        }
     }
 
     /// What was appended is committed.
     pub(crate) const fn committed(&mut self) {
-        self.acknowledged = self.next_seq;
+        if let Places::Counted { next, acknowledged } = &mut self.places {
+            *acknowledged = *next;
+        }
+    }
+
+    /// Drops what others may have changed since.
+    pub(crate) fn forget_changing(&mut self) {
+        self.versions.clear();
+        self.usage.clear();
     }
 
     /// Drops everything but how many entries were acknowledged.
     pub(crate) fn forget(&mut self) {
-        self.versions.clear();
-        self.usage.clear();
+        self.forget_changing();
         self.facts.clear();
-        self.next_seq = self.acknowledged;
+        if let Places::Counted { next, acknowledged } = &mut self.places {
+            *next = *acknowledged;
+        }
     }
 
-    pub(crate) fn append(&mut self, view: &View<'_>, entry: &NewEntry) -> Result<u64, StoreError> {
-        let seq = self.next_seq;
-        entry.insert(view, seq)?;
-        self.next_seq += 1;
-        Ok(seq)
+    /// The place of the next entry, where this writer counts them.
+    pub(crate) const fn next(&self) -> Option<u64> {
+        match self.places {
+            Places::Counted { next, .. } => Some(next),
+            Places::Later => None,
+        }
+    }
+
+    const fn set_next(&mut self, place: Option<u64>) {
+        if let (Places::Counted { next, .. }, Some(place)) = (&mut self.places, place) {
+            *next = place;
+        }
+    }
+
+    pub(crate) fn append(&mut self, view: &View<'_>, entry: &NewEntry) -> Result<(), StoreError> {
+        let place = self.next();
+        entry.insert(view, place)?;
+        self.set_next(place.map(|place| place + 1));
+        Ok(())
+    }
+
+    /// Whether facts are known to be stored.
+    pub(crate) fn has_facts(&self, key: &(TenantName, Digest)) -> bool {
+        self.facts.contains(key)
+    }
+
+    /// Facts that are stored now.
+    pub(crate) fn learn_facts(&mut self, facts: impl IntoIterator<Item = (TenantName, Digest)>) {
+        if self.facts.len() > KNOWN_MAX {
+            self.facts.clear();
+        }
+        self.facts.extend(facts);
     }
 }
 
 pub(crate) struct Batch<'c> {
-    connection: &'c Connection,
-    pub(crate) view: View<'c>,
+    view: View<'c>,
     known: &'c mut Known,
     versions: HashMap<Subject, u64>,
     usage: HashMap<TaskKey, Usage>,
@@ -88,11 +140,9 @@ pub(crate) struct Batch<'c> {
 }
 
 impl<'c> Batch<'c> {
-    pub(crate) fn new(connection: &'c Connection, known: &'c mut Known) -> Self {
-        let view = View::new(connection);
+    pub(crate) fn new(conn: Conn<'c>, known: &'c mut Known) -> Self {
         Self {
-            connection,
-            view,
+            view: View::new(conn),
             known,
             versions: HashMap::new(),
             usage: HashMap::new(),
@@ -103,39 +153,38 @@ impl<'c> Batch<'c> {
 
     /// A change of a use case on this transaction. The caller holds a savepoint.
     pub(crate) fn tx(&self) -> Tx<'c> {
-        Tx::new(self.connection, self.known.next_seq)
+        Tx::new(self.view.conn(), self.known.next())
     }
 
     /// Keeps what a change has done.
     pub(crate) fn keep(&mut self, tx: Tx<'c>) {
-        let (next_seq, bumps) = tx.into_parts();
-        self.known.next_seq = next_seq;
+        let (next, bumps) = tx.into_parts();
+        self.known.set_next(next);
         self.versions.extend(bumps);
     }
 
-    pub(crate) fn sql(&self, sql: &str) -> Result<(), StoreError> {
-        self.view.execute(sql, []).map(|_| ())
-    }
-
-    pub(crate) fn append(&mut self, entry: &NewEntry) -> Result<u64, StoreError> {
-        self.known.append(&self.view, entry)
-    }
-
-    /// The version that a subject has now, this batch included.
-    pub(crate) fn version(&mut self, subject: &Subject) -> Result<u64, StoreError> {
-        let seen = self.versions.get(subject).or_else(|| self.known.versions.get(subject));
-        if let Some(version) = seen {
-            return Ok(*version);
+    /// Begins a part that can be undone by itself, in the scope of whoever asked for it.
+    pub(crate) fn begin_part(&self, scope: &Scope) -> Result<(), StoreError> {
+        match self.view.conn() {
+            conn @ Conn::Sqlite(_) => conn.run("SAVEPOINT part"),
+            conn @ Conn::Postgres(_) => conn.run(&format!("SAVEPOINT part; {}", scope.setting())),
         }
-        let sql = "SELECT version FROM stamp WHERE subject = ?1";
-        let version = self.view.row(sql, [subject.as_str()], |row| row.get(0))?.unwrap_or(0);
-        // Not touched by this batch, so what was read is committed.
-        self.known.versions.insert(subject.clone(), version);
-        Ok(version)
     }
 
-    /// What a task has used by now, this batch included.
-    pub(crate) fn usage(&mut self, key: &TaskKey) -> Result<&mut Usage, StoreError> {
+    /// Keeps the part.
+    pub(crate) fn keep_part(&self) -> Result<(), StoreError> {
+        match self.view.conn() {
+            conn @ Conn::Sqlite(_) => conn.run("RELEASE part"),
+            conn @ Conn::Postgres(_) => conn.run(&format!("RELEASE part; {}", Scope::Installation.setting())),
+        }
+    }
+
+    /// Undoes the part, its scope included.
+    pub(crate) fn undo_part(&self) -> Result<(), StoreError> {
+        self.view.conn().run("ROLLBACK TO part; RELEASE part")
+    }
+
+    fn figures(&mut self, key: &TaskKey) -> Result<&mut Usage, StoreError> {
         if !self.usage.contains_key(key) {
             let usage = match self.known.usage.get(key) {
                 Some(usage) => usage.clone(),
@@ -146,50 +195,15 @@ impl<'c> Batch<'c> {
         Ok(self.usage.get_mut(key).expect("it was put there above"))
     }
 
-    /// Adds to what a task has used. The row is written once for the whole batch, by [`Self::write_usage`].
-    pub(crate) fn count(
-        &mut self,
-        key: &TaskKey,
-        grant: usize,
-        calls: u64,
-        bytes: u64,
-    ) -> Result<(), StoreError> {
-        self.usage(key)?.add(grant, calls, bytes);
-        self.counted.insert((key.clone(), grant));
-        Ok(())
-    }
-
-    /// Notes that a task may get an answer from something this sensitive; written once for each task, so that
-    /// later uses cost nothing.
-    pub(crate) fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError> {
-        if !self.usage(key)?.see(sensitivity) {
-            return Ok(());
-        }
-        let sql = "INSERT INTO seen (tenant, task, sensitivity) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.view.execute(sql, (key.0.as_str(), key.1.as_str(), sensitivity.as_str())).map(|_| ())
-    }
-
     /// Writes down what was counted: before a change that may look at it, and before the commit.
     pub(crate) fn write_usage(&mut self) -> Result<(), StoreError> {
         let sql = "INSERT INTO usage (tenant, task, place, calls, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
             ON CONFLICT (tenant, task, place) DO UPDATE SET calls = excluded.calls, bytes = excluded.bytes";
         for (key, grant) in std::mem::take(&mut self.counted) {
-            let used = self.usage(&key)?.of(grant);
+            let used = self.figures(&key)?.of(grant);
             let (calls, bytes) = (used.calls.min(i64::MAX as u64), used.bytes.min(i64::MAX as u64));
             self.view.execute(sql, (key.0.as_str(), key.1.as_str(), grant, calls, bytes))?;
         }
-        Ok(())
-    }
-
-    /// Keeps the text of the facts under its digest, once.
-    pub(crate) fn store_facts(&mut self, prepared: &Prepared) -> Result<(), StoreError> {
-        let key = (prepared.facts().tenant.clone(), prepared.digest());
-        if self.known.facts.contains(&key) || self.facts.contains(&key) {
-            return Ok(());
-        }
-        let sql = "INSERT INTO facts (tenant, digest, text) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
-        self.view.execute(sql, (key.0.as_str(), key.1.as_bytes(), prepared.text()))?;
-        self.facts.insert(key);
         Ok(())
     }
 
@@ -203,12 +217,84 @@ impl<'c> Batch<'c> {
         if known.usage.len() > KNOWN_MAX {
             known.usage.clear();
         }
-        if known.facts.len() > KNOWN_MAX {
-            known.facts.clear();
-        }
-        known.facts.extend(self.facts);
+        known.learn_facts(self.facts);
         known.versions.extend(self.versions.iter().map(|(s, v)| (s.clone(), *v)));
         known.usage.extend(self.usage.iter().map(|(k, u)| (k.clone(), u.clone())));
         (self.versions, self.usage)
+    }
+}
+
+impl Recording for Batch<'_> {
+    fn view(&self) -> &View<'_> {
+        &self.view
+    }
+
+    fn version(&mut self, subject: &Subject) -> Result<Option<u64>, StoreError> {
+        let seen = self.versions.get(subject).or_else(|| self.known.versions.get(subject));
+        if let Some(version) = seen {
+            return Ok(Some(*version));
+        }
+        let sql = "SELECT version FROM stamp WHERE subject = ?1";
+        let version = self.view.row(sql, [subject.as_str()], |row| row.get(0))?.unwrap_or(0);
+        // Not touched by this batch, so what was read is committed.
+        self.known.versions.insert(subject.clone(), version);
+        Ok(Some(version))
+    }
+
+    fn usage(&mut self, key: &TaskKey) -> Result<&Usage, StoreError> {
+        self.figures(key).map(|usage| &*usage)
+    }
+
+    fn open_action(&mut self, action: &OpenAction<'_>) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO open_action (tenant, decision, task, agent, resource, credential, at)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        Ok(self.view.execute(sql, action.row())? == 1)
+    }
+
+    fn close_action(&mut self, tenant: &str, decision: &str) -> Result<bool, StoreError> {
+        let sql = "DELETE FROM open_action WHERE tenant = ?1 AND decision = ?2";
+        Ok(self.view.execute(sql, (tenant, decision))? == 1)
+    }
+
+    fn keep_facts(&mut self, prepared: &Prepared) -> Result<(), StoreError> {
+        let key = (prepared.facts().tenant.clone(), prepared.digest());
+        if self.known.has_facts(&key) || self.facts.contains(&key) {
+            return Ok(());
+        }
+        let sql = "INSERT INTO facts (tenant, digest, text) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.view.execute(sql, (key.0.as_str(), key.1.as_bytes(), prepared.text()))?;
+        self.facts.insert(key);
+        Ok(())
+    }
+
+    /// The row is written once for the whole batch, by [`Batch::write_usage`].
+    fn count(&mut self, key: &TaskKey, grant: usize, calls: u64, bytes: u64) -> Result<(), StoreError> {
+        self.figures(key)?.add(grant, calls, bytes);
+        self.counted.insert((key.clone(), grant));
+        Ok(())
+    }
+
+    fn saw_more(&mut self, key: &TaskKey, decided_with: &Usage) -> Result<bool, StoreError> {
+        Ok(self.figures(key)?.seen() != decided_with.seen())
+    }
+
+    /// Written once for each task, so that later uses cost nothing. Where others record at the same time, it counts as
+    /// a change of the task: what they decided without it cannot be recorded after it.
+    fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError> {
+        if !self.figures(key)?.see(sensitivity) {
+            return Ok(());
+        }
+        let sql = "INSERT INTO seen (tenant, task, sensitivity) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        self.view.execute(sql, (key.0.as_str(), key.1.as_str(), sensitivity.as_str()))?;
+        if let Conn::Postgres(_) = self.view.conn() {
+            let mut tx = self.tx();
+            tx.bump(Subject::task(&key.0, &key.1))?;
+            self.keep(tx);
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, entry: &NewEntry) -> Result<(), StoreError> {
+        self.known.append(&self.view, entry)
     }
 }

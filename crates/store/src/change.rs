@@ -6,19 +6,30 @@ use tokio::sync::oneshot;
 
 use crate::batch::Batch;
 use crate::error::{Cause, ChangeError, StoreError};
+use crate::scope::Scope;
 use crate::tx::Tx;
 use crate::writer::Change;
 
 pub(crate) struct ChangeJob<F, R, E> {
+    scope: Scope,
     change: Option<F>,
-    result: Option<Result<R, ChangeError<E>>>,
-    reply: oneshot::Sender<Result<R, ChangeError<E>>>,
+    result: Option<Result<Changed<R>, ChangeError<E>>>,
+    reply: oneshot::Sender<Result<Changed<R>, ChangeError<E>>>,
 }
 
+/// What a change gives, and the last order to cut that it gave.
+pub(crate) struct Changed<R> {
+    pub(crate) value: R,
+    pub(crate) order: Option<u64>,
+}
+
+/// What whoever asked for a change waits for.
+type Answer<R, E> = oneshot::Receiver<Result<Changed<R>, ChangeError<E>>>;
+
 impl<F, R, E> ChangeJob<F, R, E> {
-    pub(crate) fn new(change: F) -> (Self, oneshot::Receiver<Result<R, ChangeError<E>>>) {
+    pub(crate) fn new(scope: Scope, change: F) -> (Self, Answer<R, E>) {
         let (reply, answer) = oneshot::channel();
-        (Self { change: Some(change), result: None, reply }, answer)
+        (Self { scope, change: Some(change), result: None, reply }, answer)
     }
 }
 
@@ -30,7 +41,7 @@ where
 {
     fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), Cause> {
         let Some(change) = self.change.take() else { return Ok(()) };
-        batch.sql("SAVEPOINT one_change").map_err(cause)?;
+        batch.begin_part(&self.scope).map_err(cause)?;
         let mut tx = batch.tx();
         // The savepoint undoes whatever a panic left half done; nothing else is shared with the closure.
         let outcome = catch_unwind(AssertUnwindSafe(|| change(&mut tx)));
@@ -39,16 +50,17 @@ where
         }
         self.result = Some(match outcome {
             Ok(Ok(value)) => {
+                let order = tx.ordered();
                 batch.keep(tx);
-                batch.sql("RELEASE one_change").map_err(cause)?;
-                Ok(value)
+                batch.keep_part().map_err(cause)?;
+                Ok(Changed { value, order })
             }
             Ok(Err(refused)) => {
-                undo(batch)?;
+                batch.undo_part().map_err(cause)?;
                 Err(ChangeError::Refused(refused))
             }
             Err(_) => {
-                undo(batch)?;
+                batch.undo_part().map_err(cause)?;
                 Err(ChangeError::Unavailable(Cause::Panicked))
             }
         });
@@ -65,11 +77,6 @@ where
         // Whoever asked may have gone; the change stands all the same.
         let _ = self.reply.send(answer);
     }
-}
-
-fn undo(batch: &Batch<'_>) -> Result<(), Cause> {
-    batch.sql("ROLLBACK TO one_change").map_err(cause)?;
-    batch.sql("RELEASE one_change").map_err(cause)
 }
 
 fn cause(error: StoreError) -> Cause {

@@ -25,7 +25,10 @@ pub enum Cause {
     /// The store is shutting down.
     #[error("the store is closed")]
     Closed,
-    /// Anything else that SQLite reports.
+    /// It does not answer, or says that it is not there for us now.
+    #[error("the database cannot be reached: {0}")]
+    Unreachable(String),
+    /// Anything else that the database reports.
     #[error("the database failed: {0}")]
     Other(String),
 }
@@ -41,6 +44,7 @@ impl Cause {
             Self::Forked => "ledger_forked",
             Self::Panicked => "internal",
             Self::Closed => "closed",
+            Self::Unreachable(_) => "database_unreachable",
             Self::Other(_) => "database_failed",
         }
     }

@@ -25,9 +25,11 @@ mod queue; //  what waits for the writer
 mod shared; // what the writer and everybody else look at together
 mod writer; // the thread that commits
 
-mod connection; // how the file is opened
-mod migrate; //    the schema and its history
-mod stats; //      figures for metrics
+mod postgres; // the database that replicas share
+mod scope; //    on whose behalf
+mod sql; //      one way of asking either database
+mod sqlite; //   the database in a file
+mod stats; //    figures for metrics
 
 #[cfg(test)]
 mod fault; // disks that fill up and flushes that fail
@@ -43,12 +45,14 @@ pub use ledger::{
     ENTRIES_MAX, EntryFilter, Fork, ForkKind, HeadFileError, INTEGRATE_MAX, SignError, SignedHead,
     StoredEntry, TreeHead, VerifyAllError,
 };
-pub use migrate::MigrateError;
+pub use postgres::{Address, AddressError, Cut, CutOrder, STALE_AFTER, SchemaError, prepare};
 pub use record::Settled;
+pub use scope::Scope;
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot};
+pub use sqlite::MigrateError;
 pub use stamp::Stamp;
 pub use stats::{COMMIT_BOUNDS_US, StoreStats};
-pub use store::{OpenError, Store, StoreConfig};
+pub use store::{OpenError, SharedConfig, Store, StoreConfig};
 pub use tx::Tx;
 pub use view::View;
 pub use writer::Health;

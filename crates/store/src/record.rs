@@ -1,25 +1,59 @@
 //! The record step and its end: a decision becomes durable on the condition that nothing narrowed since its
 //! facts were read, and later its outcome follows. Here a revocation and a use are put in order.
 
+use std::borrow::Cow;
+use std::time::{Duration, Instant};
+
 use accredit_core::approval::{Request, RequestState};
+use accredit_core::boundary::Grant;
 use accredit_core::decision::{Decision, Outcome};
 use accredit_core::event::{self, Event};
-use accredit_core::facts::Usage;
+use accredit_core::facts::{Prepared, Usage};
 use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::record::{Recorded, Settlement};
+use accredit_core::resource::Sensitivity;
 use accredit_ledger::EntryError;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
-use crate::batch::{Batch, Known, TaskKey};
+use crate::batch::TaskKey;
 use crate::error::{Cause, RecordError, StoreError};
 use crate::ledger::entries::NewEntry;
+use crate::sql::{Conn, Row};
 use crate::stamp::{Stamp, Subject};
 use crate::tx::{Tx, now};
 use crate::view::View;
 
+/// How long a decision waits for a change of something that it rests on. Changes take milliseconds.
+const CHANGE_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a replica is not heard of before what it let out is settled for it: well after it has cut it.
+const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Most actions that one transaction of the recovery settles.
 const RECOVER_MAX: usize = 1_000;
+
+/// A transaction that decisions and outcomes are written in: one statement at a time, or all of them at once.
+pub(crate) trait Recording {
+    /// What the transaction sees.
+    fn view(&self) -> &View<'_>;
+    /// The version that a subject has, which stays so until the commit. `None`: somebody is changing it.
+    fn version(&mut self, subject: &Subject) -> Result<Option<u64>, StoreError>;
+    /// What a task has used by now, this transaction included.
+    fn usage(&mut self, key: &TaskKey) -> Result<&Usage, StoreError>;
+    /// Notes that an action is under way; `false` when its decision id was used before.
+    fn open_action(&mut self, action: &OpenAction<'_>) -> Result<bool, StoreError>;
+    /// Notes that an action is over; `false` when it was before, or never began.
+    fn close_action(&mut self, tenant: &str, decision: &str) -> Result<bool, StoreError>;
+    /// Keeps the text of the facts under its digest, once.
+    fn keep_facts(&mut self, prepared: &Prepared) -> Result<(), StoreError>;
+    /// Whether a task saw more than it had when it was decided.
+    fn saw_more(&mut self, key: &TaskKey, decided_with: &Usage) -> Result<bool, StoreError>;
+    /// Notes that a task may get an answer from something this sensitive.
+    fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError>;
+    /// Adds to what a task has used.
+    fn count(&mut self, key: &TaskKey, grant: usize, calls: u64, bytes: u64) -> Result<(), StoreError>;
+    /// Appends an entry to the ledger.
+    fn append(&mut self, entry: &NewEntry) -> Result<(), StoreError>;
+}
 
 /// A decision on its way into the ledger.
 pub(crate) struct RecordJob {
@@ -30,6 +64,8 @@ pub(crate) struct RecordJob {
     /// Checked and encoded before the queue, unless the entry names a request that only the writer knows.
     entry: Option<NewEntry>,
     verdict: Verdict,
+    /// Until when it may wait for a change to end.
+    patience: Instant,
     reply: oneshot::Sender<Result<Recorded, RecordError>>,
 }
 
@@ -37,9 +73,10 @@ enum Verdict {
     /// The batch did not come to it.
     None,
     Durable {
-        seq: u64,
         request: Option<RequestId>,
     },
+    /// Something that it rests on is being changed right now.
+    Changing,
     Narrowed {
         subject: Subject,
         version: u64,
@@ -59,7 +96,8 @@ impl RecordJob {
             false => Some(NewEntry::of(event::decided(&decision), decision.at())?),
         };
         let (reply, answer) = oneshot::channel();
-        Ok((Self { decision, stamp, request_id, entry, verdict: Verdict::None, reply }, answer))
+        let patience = Instant::now() + CHANGE_TIME_MAX;
+        Ok((Self { decision, stamp, request_id, entry, verdict: Verdict::None, patience, reply }, answer))
     }
 
     /// Tenant and id of the decision.
@@ -67,69 +105,111 @@ impl RecordJob {
         (self.decision.prepared().facts().tenant.to_string(), self.decision.id().to_string())
     }
 
-    /// Writes the decision down, or finds out why not. An error loses the batch.
-    pub(crate) fn run(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
+    /// What it rests on.
+    pub(crate) const fn stamp(&self) -> &Stamp {
+        &self.stamp
+    }
+
+    /// Whether recording it changes more than figures: it asks a person, or lets its task see something more
+    /// sensitive than before, which other decisions rest on.
+    pub(crate) fn is_change(&self) -> bool {
+        let target = self.decision.prepared().facts().target.as_ref();
+        let new = |sensitivity| self.decision.usage().seen().is_none_or(|seen| !seen.contains(&sensitivity));
+        let sees_more = target.is_some_and(|target| new(target.resource.sensitivity));
+        self.entry.is_none() || (sees_more && self.decision.blocked_by().is_none())
+    }
+
+    /// Whether it must be looked at again, because something that it rests on was being changed.
+    pub(crate) const fn is_undecided(&self) -> bool {
+        matches!(self.verdict, Verdict::Changing)
+    }
+
+    /// Whether it may go on waiting for a change to end.
+    pub(crate) fn may_wait(&self) -> bool {
+        Instant::now() < self.patience
+    }
+
+    /// The task and the grant whose limits count this use.
+    pub(crate) fn counted(&self) -> Option<(TaskKey, usize)> {
+        let grant = self.decision.grant().filter(|_| self.decision.blocked_by().is_none())?;
+        Some((task_key(&self.decision), grant))
+    }
+
+    /// Whether the use is counted against a limit, so that the figures must be exact.
+    pub(crate) fn is_limited(&self) -> bool {
+        let limits = |grant: usize| held(&self.decision, grant).map(|held| held.limits());
+        let limits = self.counted().and_then(|(_, grant)| limits(grant));
+        limits.is_some_and(|l| l.calls_max.is_some() || l.bytes_max.is_some())
+    }
+
+    /// Writes the decision down, or finds out why not. An error loses the whole transaction.
+    pub(crate) fn run(&mut self, batch: &mut impl Recording) -> Result<(), StoreError> {
         self.verdict = self.judge(batch)?;
         Ok(())
     }
 
-    fn judge(&mut self, batch: &mut Batch<'_>) -> Result<Verdict, StoreError> {
+    fn judge(&mut self, batch: &mut impl Recording) -> Result<Verdict, StoreError> {
         if self.stamp.facts() != self.decision.prepared().digest() {
             return Ok(Verdict::Broken("the stamp is of other facts than the decision".into()));
         }
         for (subject, version) in self.stamp.reads() {
-            let current = batch.version(subject)?;
+            let Some(current) = batch.version(subject)? else { return Ok(Verdict::Changing) };
             if current != version {
                 return Ok(Verdict::Narrowed { subject: subject.clone(), version: current });
             }
+            if version == 0 && self.decision.blocked_by().is_none() {
+                return Ok(Verdict::Broken(format!(
+                    "it rests on `{}`, which was never written",
+                    subject.as_str()
+                )));
+            }
         }
-        let goes_on = self.decision.blocked_by().is_none();
-        let key = task_key(&self.decision);
-        let counted = self.decision.grant().filter(|_| goes_on);
-        if let Some(grant) = counted
-            && !has_room(&self.decision, grant, batch.usage(&key)?)
+        let counted = self.counted();
+        if let Some((key, grant)) = counted.as_ref().filter(|_| self.is_limited())
+            && !has_room(&self.decision, *grant, batch.usage(key)?)
         {
             return Ok(Verdict::LimitReached);
         }
-        if goes_on && batch.usage(&key)?.seen() != self.decision.usage().seen() {
+        let (goes_on, key) = (self.decision.blocked_by().is_none(), task_key(&self.decision));
+        if goes_on && batch.saw_more(&key, self.decision.usage())? {
             // Policy was asked what this task had seen, and meanwhile it saw more.
             return Ok(Verdict::LimitReached);
         }
         // Everything that can fail on its own comes before the first write: there is no savepoint here.
         let question = match raises_request(&self.decision) {
-            true => match Question::of(&self.decision, &self.request_id, batch) {
+            true => match Question::of(&self.decision, &self.request_id, batch.view()) {
                 Ok(question) => Some(question),
                 Err(lost @ StoreError::Unavailable(_)) => return Err(lost),
                 Err(other) => return Ok(Verdict::Broken(other.to_string())),
             },
             false => None,
         };
-        if goes_on && !open_action(&self.decision, batch)? {
+        if goes_on && !batch.open_action(&OpenAction::of(&self.decision))? {
             return Ok(Verdict::Broken("the decision was recorded before".into()));
         }
-        batch.store_facts(self.decision.prepared())?;
-        if let Some(grant) = counted {
-            batch.count(&key, grant, 1, 0)?;
+        batch.keep_facts(self.decision.prepared())?;
+        if let Some((key, grant)) = &counted {
+            batch.count(key, *grant, 1, 0)?;
         }
         if let Some(target) = self.decision.prepared().facts().target.as_ref().filter(|_| goes_on) {
             batch.see(&key, target.resource.sensitivity)?;
         }
         let request = question.as_ref().map(|q| q.request.id.clone());
-        let seq = match (&self.entry, question) {
+        match (&self.entry, question) {
             (Some(entry), _) => batch.append(entry)?,
             (None, Some(question)) => question.write(batch)?,
             (None, None) => return Err(Cause::Other("a decision lost its entry".into()).into()),
-        };
-        Ok(Verdict::Durable { seq, request })
+        }
+        Ok(Verdict::Durable { request })
     }
 
     /// Answers whoever asked, after the commit.
     pub(crate) fn answer(self, committed: Result<(), Cause>) {
         let answer = match (committed, self.verdict) {
             (Err(cause), _) => Err(RecordError::Unavailable(cause.to_string())),
-            (Ok(()), Verdict::Durable { seq, request }) => {
-                Ok(Recorded::assertion(self.decision, seq, request))
-            }
+            (Ok(()), Verdict::Durable { request }) => Ok(Recorded::assertion(self.decision, request)),
+            // It was looked at again for as long as it could wait.
+            (Ok(()), Verdict::Changing) => Err(RecordError::Overloaded),
             (Ok(()), Verdict::Narrowed { subject, version }) => {
                 self.stamp.learn(&subject, version);
                 Err(RecordError::Narrowed(Box::new(self.decision)))
@@ -153,30 +233,14 @@ fn task_key(decision: &Decision) -> TaskKey {
     (own.tenant.clone(), own.id.clone())
 }
 
-fn has_room(decision: &Decision, grant: usize, usage: &Usage) -> bool {
-    let Some(held) = decision.prepared().own().task.boundary.usable.get(grant) else { return false };
-    let (limits, used) = (held.limits(), usage.of(grant));
-    limits.calls_max.is_none_or(|max| used.calls < max) && limits.bytes_max.is_none_or(|max| used.bytes < max)
+fn held(decision: &Decision, grant: usize) -> Option<&Grant> {
+    decision.prepared().own().task.boundary.usable.get(grant)
 }
 
-/// Notes that the action is under way; `false` when its decision id was used before.
-fn open_action(decision: &Decision, batch: &Batch<'_>) -> Result<bool, StoreError> {
-    let own = &decision.prepared().own().task;
-    let target = decision.prepared().facts().target.as_ref();
-    let credential = target.and_then(|t| t.credential.as_ref()).map(|c| c.name.as_str());
-    let sql = "INSERT INTO open_action (tenant, decision, task, agent, resource, credential, at)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
-    let resource = decision.action().resource().map(|r| r.as_str());
-    let row = (
-        own.tenant.as_str(),
-        decision.id().as_str(),
-        own.id.as_str(),
-        own.agent.as_str(),
-        resource,
-        credential,
-        decision.at().as_ms(),
-    );
-    Ok(batch.view.execute(sql, row)? == 1)
+fn has_room(decision: &Decision, grant: usize, usage: &Usage) -> bool {
+    let Some(held) = held(decision, grant) else { return false };
+    let (limits, used) = (held.limits(), usage.of(grant));
+    limits.calls_max.is_none_or(|max| used.calls < max) && limits.bytes_max.is_none_or(|max| used.bytes < max)
 }
 
 /// What a decision that asks writes: the question to a person, new or repeated, and its entries.
@@ -188,10 +252,10 @@ struct Question {
 }
 
 impl Question {
-    fn of(decision: &Decision, id: &RequestId, batch: &Batch<'_>) -> Result<Self, StoreError> {
+    fn of(decision: &Decision, id: &RequestId, view: &View<'_>) -> Result<Self, StoreError> {
         let own = &decision.prepared().own().task;
         let digest = decision.action().call().head;
-        let same = batch.view.pending_request(&own.tenant, &own.id, &digest)?;
+        let same = view.pending_request(&own.tenant, &own.id, &digest)?;
         let same = same.filter(|request| decision.at() < request.expires_at);
         let is_new = same.is_none();
         let request = match same {
@@ -207,14 +271,13 @@ impl Question {
         Ok(Self { request, is_new, decided, asked })
     }
 
-    fn write(self, batch: &mut Batch<'_>) -> Result<u64, StoreError> {
+    fn write(self, batch: &mut impl Recording) -> Result<(), StoreError> {
         if self.is_new {
-            batch.view.expire_same(&self.request)?;
+            batch.view().expire_same(&self.request)?;
         }
-        batch.view.put_request(&self.request)?;
-        let seq = batch.append(&self.decided)?;
-        batch.append(&self.asked)?;
-        Ok(seq)
+        batch.view().put_request(&self.request)?;
+        batch.append(&self.decided)?;
+        batch.append(&self.asked)
     }
 }
 
@@ -309,15 +372,19 @@ impl Settled {
     }
 
     /// Writes the outcome, once: an action that was settled before stays as it was.
-    pub(crate) fn run(&self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
-        let sql = "DELETE FROM open_action WHERE tenant = ?1 AND decision = ?2";
-        if batch.view.execute(sql, (self.tenant.as_str(), self.decision.as_str()))? == 0 {
+    pub(crate) fn run(&self, batch: &mut impl Recording) -> Result<(), StoreError> {
+        if !batch.close_action(self.tenant.as_str(), self.decision.as_str())? {
             return Ok(());
         }
         if let Some(grant) = self.grant.filter(|_| self.bytes > 0) {
             batch.count(&(self.tenant.clone(), self.task.clone()), grant, 0, self.bytes)?;
         }
-        batch.append(&self.entry).map(|_| ())
+        batch.append(&self.entry)
+    }
+
+    /// Tenant and id of the decision.
+    pub(crate) fn key(&self) -> (&str, &str) {
+        (self.tenant.as_str(), self.decision.as_str())
     }
 }
 
@@ -327,27 +394,53 @@ fn unknown(decision: &str, task: &str, cause: &str) -> Map<String, Value> {
     fields.into_iter().map(|(field, value)| (field.to_owned(), Value::from(value))).collect()
 }
 
-/// An action without outcome, as its row says.
-struct OpenAction {
-    tenant: String,
-    decision: String,
-    task: String,
-    agent: String,
-    resource: Option<String>,
-    credential: Option<String>,
+/// An action that was let out and has no outcome yet: what its second entry needs.
+pub(crate) struct OpenAction<'a> {
+    pub(crate) tenant: Cow<'a, str>,
+    pub(crate) decision: Cow<'a, str>,
+    pub(crate) task: Cow<'a, str>,
+    pub(crate) agent: Cow<'a, str>,
+    pub(crate) resource: Option<Cow<'a, str>>,
+    pub(crate) credential: Option<Cow<'a, str>>,
+    pub(crate) at: i64,
 }
 
-impl OpenAction {
-    const COLUMNS: &str = "SELECT tenant, decision, task, agent, resource, credential FROM open_action";
+impl<'a> OpenAction<'a> {
+    const COLUMNS: &'static str =
+        "SELECT tenant, decision, task, agent, resource, credential, at FROM open_action";
 
-    fn read(row: &rusqlite::Row<'_>) -> rusqlite::Result<Self> {
+    fn of(decision: &'a Decision) -> Self {
+        let own = &decision.prepared().own().task;
+        let target = decision.prepared().facts().target.as_ref();
+        let credential = target.and_then(|t| t.credential.as_ref()).map(|c| c.name.as_str());
+        Self {
+            tenant: own.tenant.as_str().into(),
+            decision: decision.id().as_str().into(),
+            task: own.id.as_str().into(),
+            agent: own.agent.as_str().into(),
+            resource: decision.action().resource().map(|r| r.as_str().into()),
+            credential: credential.map(Cow::from),
+            at: decision.at().as_ms(),
+        }
+    }
+
+    /// Its values, in the order of the columns.
+    pub(crate) fn row(&self) -> (&str, &str, &str, &str, Option<&str>, Option<&str>, i64) {
+        let (resource, credential) = (self.resource.as_deref(), self.credential.as_deref());
+        (&self.tenant, &self.decision, &self.task, &self.agent, resource, credential, self.at)
+    }
+
+    fn read(row: &Row<'_>) -> Result<Self, StoreError> {
+        let text = |at| row.get::<String>(at).map(Cow::from);
+        let perhaps = |at| row.get::<Option<String>>(at).map(|text| text.map(Cow::from));
         Ok(Self {
-            tenant: row.get(0)?,
-            decision: row.get(1)?,
-            task: row.get(2)?,
-            agent: row.get(3)?,
-            resource: row.get(4)?,
-            credential: row.get(5)?,
+            tenant: text(0)?,
+            decision: text(1)?,
+            task: text(2)?,
+            agent: text(3)?,
+            resource: perhaps(4)?,
+            credential: perhaps(5)?,
+            at: row.get(6)?,
         })
     }
 
@@ -360,38 +453,64 @@ impl OpenAction {
         ];
         for (field, value) in also {
             if let Some(value) = value {
-                body.insert(field.to_owned(), Value::from(value.as_str()));
+                body.insert(field.to_owned(), Value::from(value.as_ref()));
             }
         }
         NewEntry::new("action.settled", now(), &self.tenant, body)
     }
 
-    fn close(&self, view: &View<'_>) -> Result<(), StoreError> {
+    fn close(&self, tx: &mut Tx<'_>, cause: &str) -> Result<(), StoreError> {
         let sql = "DELETE FROM open_action WHERE tenant = ?1 AND decision = ?2";
-        view.execute(sql, (&self.tenant, &self.decision)).map(|_| ())
+        if tx.execute(sql, (self.tenant.as_ref(), self.decision.as_ref()))? == 1 {
+            tx.append_entry(&self.entry(cause)?)?;
+        }
+        Ok(())
     }
 }
 
 /// Settles actions that a run before this one left without outcome. Gives how many; call until it gives 0.
 pub(crate) fn recover(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     let sql = format!("{} LIMIT {RECOVER_MAX}", OpenAction::COLUMNS);
-    let open = tx.rows(&sql, [], OpenAction::read)?;
+    let open = tx.rows(&sql, (), OpenAction::read)?;
     for action in &open {
-        tx.append_entry(&action.entry("restart")?)?;
-        action.close(tx)?;
+        action.close(tx, "restart")?;
     }
     Ok(open.len())
 }
 
-/// Settles an action whose record may be in the file although it was answered with a failure.
-pub(crate) fn close_unanswered(
-    view: &View<'_>,
-    known: &mut Known,
-    tenant: &str,
-    decision: &str,
-) -> Result<(), StoreError> {
+/// Settles actions of replicas that have not been heard of for so long that they have given themselves up. Gives how
+/// many; call until it gives 0. The last of them takes the replica off the list.
+pub(crate) fn settle_lost(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
+    let lost = "SELECT id FROM replica WHERE seen < clock_timestamp() - CAST(?1 AS BIGINT) * INTERVAL '1 millisecond'";
+    let lost_ms = i64::try_from(LOST_AFTER.as_millis()).unwrap_or(i64::MAX);
+    let sql = format!("{} WHERE replica IN ({lost}) LIMIT {RECOVER_MAX}", OpenAction::COLUMNS);
+    let open = tx.rows(&sql, [lost_ms], OpenAction::read)?;
+    for action in &open {
+        action.close(tx, "replica_lost")?;
+    }
+    if open.is_empty() {
+        let empty = "NOT EXISTS (SELECT 1 FROM open_action WHERE open_action.replica = replica.id)";
+        tx.execute(&format!("DELETE FROM replica WHERE id IN ({lost}) AND {empty}"), [lost_ms])?;
+    }
+    Ok(open.len())
+}
+
+impl Tx<'_> {
+    /// Settles as unknown what replicas left open that are gone, a part of it; gives how much. Call until it gives 0.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn settle_lost(&mut self) -> Result<usize, StoreError> {
+        match self.conn() {
+            Conn::Sqlite(_) => Ok(0),
+            Conn::Postgres(_) => settle_lost(self),
+        }
+    }
+}
+
+/// Settles an action whose record may be in the database although it was answered with a failure.
+pub(crate) fn close_unanswered(tx: &mut Tx<'_>, tenant: &str, decision: &str) -> Result<(), StoreError> {
     let sql = format!("{} WHERE tenant = ?1 AND decision = ?2", OpenAction::COLUMNS);
-    let Some(action) = view.row(&sql, (tenant, decision), OpenAction::read)? else { return Ok(()) };
-    known.append(view, &action.entry("record_failed")?)?;
-    action.close(view)
+    let action = tx.row(&sql, (tenant, decision), OpenAction::read)?;
+    action.map_or(Ok(()), |action| action.close(tx, "record_failed"))
 }

@@ -22,7 +22,7 @@ impl Shared {
         self.health.get()
     }
 
-    pub(crate) fn set_health(&self, health: Health) {
-        self.health.set(health);
+    pub(crate) fn set_health(&self, writer: &'static str, health: Health) {
+        self.health.set(writer, health);
     }
 }

@@ -1,7 +1,7 @@
 //! The store itself: opening, changing, reading, snapshots, recording and settling.
 
-use std::fs::{File, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
@@ -14,27 +14,29 @@ use accredit_ledger::head::Head;
 use rusqlite::Connection;
 use tokio::sync::{MutexGuard, Semaphore, oneshot};
 
-use crate::change::ChangeJob;
-use crate::connection::{Pool, create_file, open_writer};
+use crate::change::{ChangeJob, Changed};
 use crate::error::{Cause, ChangeError, FactsError, RecordError, StoreError};
-use crate::ledger::fork::{self, Fork};
+use crate::ledger::fork::{self, Fork, ForkKind};
 use crate::ledger::head::HeadFile;
 use crate::ledger::tree;
-use crate::migrate::{MigrateError, migrate};
+use crate::postgres::{Address, CutOrder, Postgres, SchemaError};
 use crate::queue::{Queue, Refused};
 use crate::record::{self, RecordJob, Settled};
+use crate::scope::Scope;
 use crate::shared::Shared;
 use crate::snapshot::{self, Snapshot};
+use crate::sql::Conn;
+use crate::sqlite::{MigrateError, Pool, Sqlite, create_file, lock, migrate, open_writer};
 use crate::stamp::Stamp;
 use crate::stats::StoreStats;
 use crate::tx::Tx;
 use crate::view::View;
-use crate::writer::{Command, Health, Writer};
+use crate::writer::{Command, Database, Health, Writer};
 
 /// Connections that read facts for snapshots, so that long searches never delay a decision.
 const FACTS_READERS: usize = 2;
 
-/// Where the store keeps its files, and its bounds.
+/// Where the embedded store keeps its files, and its bounds.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The database file.
@@ -44,6 +46,19 @@ pub struct StoreConfig {
     /// Most reads at one time, snapshots not counted.
     pub readers: usize,
     /// Most commands that wait for the writer.
+    pub queue_max: usize,
+}
+
+/// Where a shared store is, and its bounds.
+#[derive(Debug, Clone)]
+pub struct SharedConfig {
+    /// The database.
+    pub address: Address,
+    /// The head of the ledger as this replica knows it, outside the database.
+    pub head_path: PathBuf,
+    /// Most reads at one time.
+    pub readers: usize,
+    /// Most commands that wait for each writer.
     pub queue_max: usize,
 }
 
@@ -69,39 +84,73 @@ pub enum OpenError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The schema cannot be used.
+    /// The schema of the embedded database cannot be used.
     #[error(transparent)]
     Schema(#[from] MigrateError),
+    /// The shared database cannot be worked on.
+    #[error(transparent)]
+    Shared(#[from] SchemaError),
     /// The database cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The writer thread cannot be started.
+    /// A writer thread cannot be started.
     #[error("the writer cannot be started: {0}")]
     Thread(std::io::Error),
 }
 
 /// Durable state. Clones are handles to the same store; the last one that goes closes it.
 #[derive(Clone)]
-pub struct Store(Arc<Inner>);
+pub struct Store {
+    inner: Arc<Inner>,
+    scope: Scope,
+}
 
 struct Inner {
     shared: Arc<Shared>,
-    queue: Arc<Queue<Command>>,
-    readers: Arc<Pool>,
+    /// What waits for the writer of changes, and for that of decisions and outcomes: one and the same for a database
+    /// with one writer.
+    changes: Arc<Queue<Command>>,
+    records: Arc<Queue<Command>>,
+    backend: Arc<Backend>,
     reading: Semaphore,
-    facts: Pool,
     head_file: Arc<HeadFile>,
     /// The head outside as this store last read or wrote it. Held while the tree or the head moves.
     ledger: tokio::sync::Mutex<Option<Head>>,
     fork: Mutex<Option<Fork>>,
-    writer: Option<JoinHandle<()>>,
+    writers: Vec<JoinHandle<()>>,
+}
+
+/// The database behind the store.
+pub(crate) enum Backend {
+    /// A file of this process.
+    Sqlite(Embedded),
+    /// A server that other replicas work on as well.
+    Postgres(Box<Postgres>),
+}
+
+pub(crate) struct Embedded {
+    readers: Pool,
+    facts: Pool,
     /// Held as long as the store is open: the lock that keeps other processes away.
     _lock: File,
 }
 
+impl Backend {
+    fn read<R, E: From<StoreError>>(
+        &self,
+        scope: &Scope,
+        read: impl FnOnce(&View<'_>) -> Result<R, E>,
+    ) -> Result<R, E> {
+        match self {
+            Self::Sqlite(embedded) => embedded.readers.with(read),
+            Self::Postgres(postgres) => postgres.pool().with(scope, read),
+        }
+    }
+}
+
 impl Store {
-    /// Opens the database, creates or migrates it, settles as unknown what an earlier run left without outcome,
-    /// and compares it with the head outside.
+    /// Opens the embedded database, creates or migrates it, settles as unknown what an earlier run left without
+    /// outcome, and compares it with the head outside.
     ///
     /// # Errors
     /// [`OpenError`]; a fork is not one: see [`Store::fork`].
@@ -112,37 +161,91 @@ impl Store {
         migrate(&mut connection)?;
         tree::create(&connection)?;
         let head_file = Arc::new(HeadFile::new(config.head_path));
-        let (fork, head) = fork::find(&connection, &head_file)?;
+        let view = View::new(Conn::Sqlite(&connection));
+        let (fork, head) = fork::find(&view, &head_file)?;
         if fork.is_none() {
             recover(&connection)?;
         }
         let shared = Arc::new(Shared::default());
-        show_sizes(&connection, &shared.stats)?;
-        let queue = Arc::new(Queue::new(config.queue_max));
-        let writer = Writer::new(config.path.clone(), connection, Arc::clone(&shared), Arc::clone(&queue))?;
-        let thread = std::thread::Builder::new().name("accredit-writer".into());
-        let closing = CloseOnExit(Arc::clone(&queue));
-        let writer = thread.spawn(move || {
-            let _closing = closing;
-            writer.run();
-        });
+        show_sizes(&view, &shared.stats)?;
+        let database = Sqlite::new(config.path.clone(), Arc::clone(&shared));
+        let (queue, writer) =
+            start_writer("accredit-writer", database, connection, &shared, config.queue_max)?;
         let readers = config.readers.max(1);
-        Ok(Self(Arc::new(Inner {
-            shared,
-            queue,
-            readers: Arc::new(Pool::new(&config.path, readers)),
-            reading: Semaphore::new(readers.min(Semaphore::MAX_PERMITS)),
+        let embedded = Embedded {
+            readers: Pool::new(&config.path, readers),
             facts: Pool::new(&config.path, FACTS_READERS),
+            _lock: lock,
+        };
+        Ok(Self::new(Inner {
+            shared,
+            changes: Arc::clone(&queue),
+            records: queue,
+            backend: Arc::new(Backend::Sqlite(embedded)),
+            reading: Semaphore::new(readers.min(Semaphore::MAX_PERMITS)),
             head_file,
             ledger: tokio::sync::Mutex::new(head),
             fork: Mutex::new(fork),
-            writer: Some(writer.map_err(OpenError::Thread)?),
-            _lock: lock,
-        })))
+            writers: vec![writer],
+        }))
+    }
+
+    /// Joins the replicas that work on a shared database, and compares it with the head that this replica knows.
+    ///
+    /// # Errors
+    /// [`OpenError`]; a fork is not one: see [`Store::fork`].
+    pub async fn connect(config: SharedConfig) -> Result<Self, OpenError> {
+        let postgres = Postgres::join(config.address).await?;
+        let runtime = tokio::runtime::Handle::current();
+        let opening = tokio::task::spawn_blocking(move || {
+            let head_file = Arc::new(HeadFile::new(config.head_path));
+            let shared = Arc::new(Shared::default());
+            let (fork, head) = postgres.pool().with(&Scope::Installation, |view| {
+                show_sizes(view, &shared.stats)?;
+                fork::find(view, &head_file)
+            })?;
+            // A replica that is new begins with what it finds; those that were there before it know better.
+            let fork = fork.filter(|fork| fork.kind != ForkKind::Missing);
+            let (changes, records) = postgres.writers(&runtime);
+            let (for_changes, for_records) = (changes.reopen()?, records.reopen()?);
+            let max = config.queue_max;
+            let (changes, first) = start_writer("accredit-changes", changes, for_changes, &shared, max)?;
+            let (records, second) = start_writer("accredit-records", records, for_records, &shared, max)?;
+            Ok::<_, OpenError>(Self::new(Inner {
+                shared,
+                changes,
+                records,
+                backend: Arc::new(Backend::Postgres(Box::new(postgres))),
+                reading: Semaphore::new(config.readers.clamp(1, Semaphore::MAX_PERMITS)),
+                head_file,
+                ledger: tokio::sync::Mutex::new(head),
+                fork: Mutex::new(fork),
+                writers: vec![first, second],
+            }))
+        });
+        opening.await.unwrap_or_else(|_| Err(StoreError::from(Cause::Panicked).into()))
+    }
+
+    fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner), scope: Scope::Installation }
+    }
+
+    /// The same store, in the scope of one tenant: where the database knows row-level security, nothing else is seen
+    /// or written through this handle.
+    #[must_use]
+    pub fn of_tenant(&self, tenant: &TenantName) -> Self {
+        Self { inner: Arc::clone(&self.inner), scope: Scope::Tenant(tenant.clone()) }
+    }
+
+    /// The same store, for what the installation does as a whole.
+    #[must_use]
+    pub fn of_installation(&self) -> Self {
+        Self { inner: Arc::clone(&self.inner), scope: Scope::Installation }
     }
 
     /// Makes a change: everything that `change` writes and appends becomes durable together, before this
-    /// returns, or nothing of it does. An error of its own undoes it and disturbs nobody else.
+    /// returns, or nothing of it does. An error of its own undoes it and disturbs nobody else. What it orders other
+    /// replicas to cut, they have cut when this returns.
     ///
     /// # Errors
     /// [`ChangeError`].
@@ -154,10 +257,28 @@ impl Store {
         R: Send + 'static,
         E: Send + 'static,
     {
+        self.change_and_cut(change).await.map(|(value, _)| value)
+    }
+
+    /// The same, and says how many other replicas may still go on with what the change cut, because they were not heard
+    /// of: none unless the database fails.
+    ///
+    /// # Errors
+    /// [`ChangeError`].
+    pub async fn change_and_cut<R, E>(
+        &self,
+        change: impl FnOnce(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+    ) -> Result<(R, u64), ChangeError<E>>
+    where
+        R: Send + 'static,
+        E: Send + 'static,
+    {
         if self.forked().is_some() {
             return Err(ChangeError::Unavailable(Cause::Forked));
         }
-        self.change_although_forked(change).await
+        let Changed { value, order } = self.queue_change(change).await?;
+        let Some(order) = order else { return Ok((value, 0)) };
+        Ok((value, self.everywhere(order).await))
     }
 
     pub(crate) async fn change_although_forked<R, E>(
@@ -168,11 +289,42 @@ impl Store {
         R: Send + 'static,
         E: Send + 'static,
     {
-        let (job, answer) = ChangeJob::new(change);
-        match self.0.queue.try_push(Command::Change(Box::new(job))) {
+        self.queue_change(change).await.map(|changed| changed.value)
+    }
+
+    async fn queue_change<R, E>(
+        &self,
+        change: impl FnOnce(&mut Tx<'_>) -> Result<R, E> + Send + 'static,
+    ) -> Result<Changed<R>, ChangeError<E>>
+    where
+        R: Send + 'static,
+        E: Send + 'static,
+    {
+        let (job, answer) = ChangeJob::new(self.scope.clone(), change);
+        match self.inner.changes.try_push(Command::Change(Box::new(job))) {
             Ok(()) => answer.await.unwrap_or(Err(ChangeError::Closed)),
             Err(Refused::Full(_)) => Err(ChangeError::Full),
             Err(Refused::Closed(_)) => Err(ChangeError::Closed),
+        }
+    }
+
+    /// Waits until every other replica has carried out the order with this number, or has given itself up. Gives how
+    /// many may not have.
+    async fn everywhere(&self, order: u64) -> u64 {
+        let backend = Arc::clone(&self.inner.backend);
+        let waiting = tokio::task::spawn_blocking(move || match &*backend {
+            Backend::Sqlite(_) => Ok(0),
+            Backend::Postgres(postgres) => postgres.replicas().everywhere(postgres.pool(), order),
+        });
+        match waiting.await {
+            Ok(Ok(behind)) => behind,
+            // The database fails: others cannot record anything either, and cut by themselves what they are not heard
+            // about.
+            Ok(Err(error)) => {
+                tracing::error!(%error, "it is not known whether other replicas have cut what they were ordered to");
+                1
+            }
+            Err(_) => 1,
         }
     }
 
@@ -184,30 +336,43 @@ impl Store {
         &self,
         read: impl FnOnce(&View<'_>) -> Result<R, StoreError> + Send + 'static,
     ) -> Result<R, StoreError> {
-        let _permit = self.0.reading.acquire().await.map_err(|_| Cause::Closed)?;
-        let pool = Arc::clone(&self.0.readers);
-        let reading =
-            tokio::task::spawn_blocking(move || pool.with(|connection| read(&View::new(connection))));
+        let _permit = self.inner.reading.acquire().await.map_err(|_| Cause::Closed)?;
+        let (backend, scope) = (Arc::clone(&self.inner.backend), self.scope.clone());
+        let reading = tokio::task::spawn_blocking(move || backend.read(&scope, read));
         reading.await.unwrap_or_else(|_| Err(Cause::Panicked.into()))
     }
 
-    /// The facts for one decision about `endpoint` in the name of `task`: from memory when nothing has changed,
-    /// else read from the database on this thread.
+    /// The facts for one decision about `endpoint` in the name of `task`: from memory when nothing is known to have
+    /// changed, else read from the database.
     ///
     /// # Errors
     /// [`FactsError`]; the caller must refuse.
-    pub fn snapshot(
+    pub async fn snapshot(
         &self,
         tenant: &TenantName,
         task: &TaskId,
         endpoint: &Endpoint,
     ) -> Result<Snapshot, FactsError> {
-        let shared = &self.0.shared;
+        let shared = &self.inner.shared;
         if let Some(found) = snapshot::cached(shared, tenant, task, endpoint) {
             return Ok(found);
         }
-        let moment =
-            self.0.facts.with(|connection| snapshot::read(&View::new(connection), tenant, task, endpoint))?;
+        let moment = match &*self.inner.backend {
+            // A read of a file that is in memory: microseconds, on this thread.
+            Backend::Sqlite(embedded) => {
+                embedded.facts.with(|view| snapshot::read(view, tenant, task, endpoint))?
+            }
+            Backend::Postgres(_) => {
+                let _permit =
+                    self.inner.reading.acquire().await.map_err(|_| StoreError::from(Cause::Closed))?;
+                let (backend, scope) = (Arc::clone(&self.inner.backend), Scope::Tenant(tenant.clone()));
+                let (tenant, task, endpoint) = (tenant.clone(), task.clone(), endpoint.clone());
+                let reading = tokio::task::spawn_blocking(move || {
+                    backend.read(&scope, |view| snapshot::read(view, &tenant, &task, &endpoint))
+                });
+                reading.await.map_err(|_| StoreError::from(Cause::Panicked))??
+            }
+        };
         snapshot::keep(shared, endpoint, moment)
     }
 
@@ -229,7 +394,8 @@ impl Store {
         let (job, answer) = RecordJob::new(decision, stamp, request_id).map_err(|refused| {
             RecordError::Unavailable(format!("the ledger refuses the entry: {refused}"))
         })?;
-        match self.0.queue.try_push(Command::Record(Box::new(job))) {
+        let queue = if job.is_change() { &self.inner.changes } else { &self.inner.records };
+        match queue.try_push(Command::Record(Box::new(job))) {
             Ok(()) => {}
             Err(Refused::Full(_)) => return Err(RecordError::Overloaded),
             Err(Refused::Closed(_)) => return Err(RecordError::Unavailable(Cause::Closed.to_string())),
@@ -241,7 +407,7 @@ impl Store {
     /// Queues the outcome of an action. Waits for room in the queue only, not for the disk; once queued it is kept
     /// until it is durable, or else the action is settled as unknown at the next start.
     pub async fn settle(&self, settled: Settled) {
-        let queued = self.0.queue.push(Command::Settle(Box::new(settled))).await;
+        let queued = self.inner.records.push(Command::Settle(Box::new(settled))).await;
         if queued.is_err() {
             tracing::warn!("an outcome came after the store was closed: it will be settled as unknown");
         }
@@ -249,47 +415,77 @@ impl Store {
 
     /// Waits until everything queued before is durable.
     pub async fn flushed(&self) {
-        let (reply, durable) = oneshot::channel();
-        if self.0.queue.push(Command::Flush(reply)).await.is_ok() {
-            // An error: the store was closed meanwhile, nothing more becomes durable.
-            let _ = durable.await;
+        for queue in [&self.inner.changes, &self.inner.records] {
+            let (reply, durable) = oneshot::channel();
+            if queue.push(Command::Flush(reply)).await.is_ok() {
+                // An error: the store was closed meanwhile, nothing more becomes durable.
+                let _ = durable.await;
+            }
+        }
+    }
+
+    /// The orders to cut that other replicas give, for the one that carries them out; none where there are no others.
+    #[must_use]
+    pub fn cut_orders(&self) -> Option<tokio::sync::mpsc::Receiver<CutOrder>> {
+        match &*self.inner.backend {
+            Backend::Sqlite(_) => None,
+            Backend::Postgres(postgres) => postgres.replicas().orders(),
+        }
+    }
+
+    /// Whether other replicas work on the same database.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        matches!(&*self.inner.backend, Backend::Postgres(_))
+    }
+
+    /// Whether this replica has not been heard of for so long that nothing may go on.
+    #[must_use]
+    pub fn is_stale(&self) -> bool {
+        match &*self.inner.backend {
+            Backend::Sqlite(_) => false,
+            Backend::Postgres(postgres) => postgres.replicas().is_stale(),
         }
     }
 
     /// Whether the store takes work.
     #[must_use]
     pub fn health(&self) -> Health {
-        self.0.shared.health()
+        self.inner.shared.health()
     }
 
-    /// Commands that wait for the writer, of [`StoreConfig::queue_max`].
+    /// Commands that wait for a writer, of [`StoreConfig::queue_max`].
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.0.queue.len()
+        self.inner.changes.len().max(self.inner.records.len())
     }
 
     /// Figures about the store.
     #[must_use]
     pub fn stats(&self) -> &StoreStats {
-        &self.0.shared.stats
+        &self.inner.shared.stats
     }
 
     #[cfg(test)]
     pub(crate) fn fault(&self) -> &crate::fault::Fault {
-        &self.0.shared.fault
+        &self.inner.shared.fault
+    }
+
+    pub(crate) fn backend(&self) -> &Arc<Backend> {
+        &self.inner.backend
     }
 
     /// The right to move the tree or the head: one at a time.
     pub(crate) async fn ledger(&self) -> MutexGuard<'_, Option<Head>> {
-        self.0.ledger.lock().await
+        self.inner.ledger.lock().await
     }
 
     pub(crate) fn forked(&self) -> Option<Fork> {
-        self.0.fork.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.inner.fork.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    pub(crate) fn clear_fork(&self) {
-        *self.0.fork.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    pub(crate) fn set_fork(&self, fork: Option<Fork>) {
+        *self.inner.fork.lock().unwrap_or_else(PoisonError::into_inner) = fork;
     }
 
     /// Works with the head file on a thread where waiting harms nobody.
@@ -297,7 +493,7 @@ impl Store {
         &self,
         work: impl FnOnce(&HeadFile) -> Result<R, E> + Send + 'static,
     ) -> Result<R, E> {
-        let file = Arc::clone(&self.0.head_file);
+        let file = Arc::clone(&self.inner.head_file);
         let working = tokio::task::spawn_blocking(move || work(&file));
         working.await.unwrap_or_else(|_| Err(StoreError::from(Cause::Panicked).into()))
     }
@@ -305,13 +501,33 @@ impl Store {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.queue.close();
-        let Some(writer) = self.writer.take() else { return };
-        // A change may hold the last handle; its thread cannot wait for itself.
-        if writer.thread().id() != std::thread::current().id() {
-            let _ = writer.join();
+        self.changes.close();
+        self.records.close();
+        for writer in self.writers.drain(..) {
+            // A change may hold the last handle; its thread cannot wait for itself.
+            if writer.thread().id() != std::thread::current().id() {
+                let _ = writer.join();
+            }
         }
     }
+}
+
+/// Starts the thread of a writer, with its queue.
+fn start_writer<D: Database>(
+    name: &str,
+    database: D,
+    connection: D::Connection,
+    shared: &Arc<Shared>,
+    queue_max: usize,
+) -> Result<(Arc<Queue<Command>>, JoinHandle<()>), OpenError> {
+    let queue = Arc::new(Queue::new(queue_max));
+    let writer = Writer::new(database, connection, Arc::clone(shared), Arc::clone(&queue))?;
+    let closing = CloseOnExit(Arc::clone(&queue));
+    let thread = std::thread::Builder::new().name(name.into()).spawn(move || {
+        let _closing = closing;
+        writer.run();
+    });
+    Ok((queue, thread.map_err(OpenError::Thread)?))
 }
 
 /// Closes the queue when the writer ends, even by a panic, so that nobody waits for it for ever.
@@ -324,23 +540,11 @@ impl Drop for CloseOnExit {
     }
 }
 
-fn lock(path: &Path) -> Result<File, OpenError> {
-    let mut name = path.to_owned().into_os_string();
-    name.push(".lock");
-    let path = PathBuf::from(name);
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-    let file = file.map_err(|error| OpenError::Lock { path: path.clone(), error })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
-        Err(TryLockError::Error(error)) => Err(OpenError::Lock { path, error }),
-    }
-}
-
 fn recover(connection: &Connection) -> Result<(), StoreError> {
     loop {
         let transaction = connection.unchecked_transaction()?;
-        let mut tx = Tx::new(&transaction, View::new(&transaction).ledger_size()?);
+        let conn = Conn::Sqlite(&transaction);
+        let mut tx = Tx::new(conn, Some(View::new(conn).ledger_size()?));
         let settled = record::recover(&mut tx)?;
         drop(tx);
         transaction.commit()?;
@@ -351,8 +555,7 @@ fn recover(connection: &Connection) -> Result<(), StoreError> {
     }
 }
 
-fn show_sizes(connection: &Connection, stats: &StoreStats) -> Result<(), StoreError> {
-    let view = View::new(connection);
+fn show_sizes(view: &View<'_>, stats: &StoreStats) -> Result<(), StoreError> {
     stats.integrated.store(view.tree_head()?.size, Ordering::Relaxed);
     stats.checkpointed.store(view.latest_checkpoint()?.map_or(0, |c| c.size), Ordering::Relaxed);
     Ok(())

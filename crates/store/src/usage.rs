@@ -22,21 +22,23 @@ pub(crate) type UsageCell = Arc<Mutex<Usage>>;
 pub(crate) struct UsageCells(Mutex<HashMap<TaskKey, UsageCell>>);
 
 impl UsageCells {
-    /// The figures of a task; `read` are those of the snapshot, for a task not seen before.
+    /// The figures of a task; `read` are those of the snapshot, which may be newer or older than what is known.
     pub(crate) fn cell(&self, key: TaskKey, read: Usage) -> UsageCell {
         let mut cells = self.lock();
         if cells.len() > TASKS_MAX {
             cells.retain(|_, cell| Arc::strong_count(cell) > 1);
         }
-        Arc::clone(cells.entry(key).or_insert_with(|| Arc::new(Mutex::new(read))))
+        let cell = cells.entry(key).or_default();
+        cell.lock().unwrap_or_else(PoisonError::into_inner).join(&read);
+        Arc::clone(cell)
     }
 
-    /// Sets committed figures.
+    /// Takes in committed figures.
     pub(crate) fn publish(&self, figures: impl IntoIterator<Item = (TaskKey, Usage)>) {
         let cells = self.lock();
         for (key, usage) in figures {
             if let Some(cell) = cells.get(&key) {
-                *cell.lock().unwrap_or_else(PoisonError::into_inner) = usage;
+                cell.lock().unwrap_or_else(PoisonError::into_inner).join(&usage);
             }
         }
     }
@@ -60,7 +62,7 @@ impl View<'_> {
         let mut usage = Usage::default();
         rows.into_iter().for_each(|(place, used)| usage.add(place, used.calls, used.bytes));
         let sql = "SELECT sensitivity FROM seen WHERE tenant = ?1 AND task = ?2";
-        for word in self.rows(sql, (tenant.as_str(), task.as_str()), |row| row.get::<_, String>(0))? {
+        for word in self.rows(sql, (tenant.as_str(), task.as_str()), |row| row.get::<String>(0))? {
             let known = Sensitivity::parse(&word);
             usage.see(known.ok_or_else(|| StoreError::document("usage", "it has an unknown sensitivity"))?);
         }

@@ -2,36 +2,37 @@
 
 use std::cell::RefCell;
 
-use rusqlite::{Connection, OptionalExtension as _, Params, Row};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Cause, StoreError};
+use crate::sql::{Conn, Go, Params, Row};
 
 /// One moment of the database. Every query names the tenant; nothing is found by its id alone.
 pub struct View<'c> {
-    connection: &'c Connection,
+    conn: Conn<'c>,
     /// The failure that makes everything read here worthless, once there was one.
     fault: RefCell<Option<Cause>>,
 }
 
 impl<'c> View<'c> {
-    pub(crate) const fn new(connection: &'c Connection) -> Self {
-        Self { connection, fault: RefCell::new(None) }
+    pub(crate) const fn new(conn: Conn<'c>) -> Self {
+        Self { conn, fault: RefCell::new(None) }
+    }
+
+    pub(crate) const fn conn(&self) -> Conn<'c> {
+        self.conn
     }
 
     pub(crate) fn fault(&self) -> Option<Cause> {
         self.fault.borrow().clone()
     }
 
-    /// Turns an error of SQLite into ours and remembers it when the whole transaction is lost.
-    fn note<T>(&self, result: rusqlite::Result<T>) -> Result<T, StoreError> {
-        result.map_err(|error| {
-            let error = StoreError::from(error);
-            if let StoreError::Unavailable(cause) = &error {
-                *self.fault.borrow_mut() = Some(cause.clone());
-            }
-            error
-        })
+    /// Remembers an error when the whole transaction is lost with it.
+    fn note<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(StoreError::Unavailable(cause)) = &result {
+            *self.fault.borrow_mut() = Some(cause.clone());
+        }
+        result
     }
 
     /// The one row of a query, if there is one.
@@ -39,10 +40,17 @@ impl<'c> View<'c> {
         &self,
         sql: &str,
         params: impl Params,
-        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+        read: impl FnOnce(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let mut statement = self.note(self.connection.prepare_cached(sql))?;
-        self.note(statement.query_row(params, read).optional())
+        let (mut read, mut found) = (Some(read), None);
+        let each = &mut |row: &Row<'_>| {
+            if let Some(read) = read.take() {
+                found = Some(read(row)?);
+            }
+            Ok(Go::Enough)
+        };
+        self.note(params.with(|params| self.conn.each(sql, params, each)))?;
+        Ok(found)
     }
 
     /// All rows of a query; the query has a limit of its own where rows grow with use.
@@ -50,21 +58,20 @@ impl<'c> View<'c> {
         &self,
         sql: &str,
         params: impl Params,
-        mut read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+        mut read: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
-        let mut statement = self.note(self.connection.prepare_cached(sql))?;
-        let mut rows = self.note(statement.query(params))?;
         let mut out = Vec::new();
-        while let Some(row) = self.note(rows.next())? {
-            out.push(self.note(read(row))?);
-        }
+        let each = &mut |row: &Row<'_>| {
+            out.push(read(row)?);
+            Ok(Go::On)
+        };
+        self.note(params.with(|params| self.conn.each(sql, params, each)))?;
         Ok(out)
     }
 
     /// Changes rows and says how many.
     pub(crate) fn execute(&self, sql: &str, params: impl Params) -> Result<usize, StoreError> {
-        let mut statement = self.note(self.connection.prepare_cached(sql))?;
-        self.note(statement.execute(params))
+        self.note(params.with(|params| self.conn.execute(sql, params)))
     }
 
     /// The one document of a query, if there is one.

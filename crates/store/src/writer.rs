@@ -1,30 +1,25 @@
-//! The writer: one thread, the only connection that writes, one commit for everything that waits.
+//! A writer: one thread, one connection, one commit for everything that waits.
 //!
 //! What is answered with success was flushed to the disk before. When the database fails, everybody in the
-//! batch is refused, what was derived from it in memory is dropped, and no work is taken until the file was
+//! batch is refused, what was derived from it in memory is dropped, and no work is taken until the database was
 //! proved to be as it was last acknowledged.
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use accredit_core::time::Timestamp;
-use accredit_ledger::entry::INSTALL_TENANT;
-use rusqlite::Connection;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Known};
-use crate::connection::open_writer;
 use crate::error::{Cause, StoreError};
-use crate::ledger::entries::NewEntry;
 use crate::queue::Queue;
 use crate::record::{RecordJob, Settled};
 use crate::shared::Shared;
+use crate::sql::Conn;
 use crate::tx::now;
-use crate::view::View;
 
 /// Most commands in one transaction: bounds how long the first of them waits, and memory.
 const BATCH_MAX: usize = 512;
@@ -32,6 +27,9 @@ const BATCH_MAX: usize = 512;
 const PROBE_EVERY: Duration = Duration::from_secs(1);
 /// Shortest time between two tries that waiting commands cause.
 const PROBE_GAP: Duration = Duration::from_millis(50);
+
+/// How soon a decision that waits for a change to end is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
 
 /// A change of a use case: its own code, run inside the transaction.
 pub(crate) trait Change: Send {
@@ -65,14 +63,59 @@ pub enum Health {
     },
 }
 
-pub(crate) struct Writer {
-    path: PathBuf,
+/// A database as a writer uses it.
+pub(crate) trait Database: Send + 'static {
+    /// The one connection that this writer writes with.
+    type Connection: Send;
+
+    /// What it writes, as a word.
+    const NAME: &'static str;
+
+    /// Where its queries go.
+    fn conn(connection: &Self::Connection) -> Conn<'_>;
+
+    /// Opens a connection after a failure. What it shows from then on is what was made durable.
+    fn reopen(&self) -> Result<Self::Connection, StoreError>;
+
+    /// Whether the connection can be believed after this failure.
+    fn outlives(&self, cause: &Cause) -> bool;
+
+    /// What a writer knows of the database to begin with.
+    fn known(&self, connection: &Self::Connection) -> Result<Known, StoreError>;
+
+    /// Begins a transaction.
+    fn begin(&self, connection: &Self::Connection) -> Result<(), StoreError>;
+
+    /// After this everything in the transaction is durable; after an error none of it may be relied on.
+    fn commit(&self, connection: &Self::Connection) -> Result<(), StoreError>;
+
+    /// Undoes the transaction, if the failure has left one open.
+    fn roll_back(&self, connection: &Self::Connection);
+
+    /// Runs the commands in one transaction and commits it; on any failure nothing of them is left.
+    fn carry_out(
+        &self,
+        connection: &Self::Connection,
+        known: &mut Known,
+        shared: &Shared,
+        commands: &mut [Command],
+    ) -> Result<(), Cause> {
+        one_at_a_time(self, connection, known, shared, commands)
+    }
+
+    /// Closes the connection in good order.
+    fn close(connection: Self::Connection);
+}
+
+pub(crate) struct Writer<D: Database> {
+    database: D,
     shared: Arc<Shared>,
     queue: Arc<Queue<Command>>,
-    /// `None` while the file is being doubted.
-    connection: Option<Connection>,
+    /// `None` while what it shows is being doubted.
+    connection: Option<D::Connection>,
     known: Known,
-    /// Settlements and flushes that wait for the database: never dropped, at most one per open action.
+    /// Settlements and flushes that wait for the database, and decisions that wait for a change to end: never
+    /// dropped, at most one per open action.
     deferred: VecDeque<Command>,
     stopped: Option<Stopped>,
 }
@@ -86,31 +129,23 @@ struct Stopped {
     in_doubt: Vec<(String, String)>,
 }
 
-impl Writer {
+impl<D: Database> Writer<D> {
     pub(crate) fn new(
-        path: PathBuf,
-        connection: Connection,
+        database: D,
+        connection: D::Connection,
         shared: Arc<Shared>,
         queue: Arc<Queue<Command>>,
     ) -> Result<Self, StoreError> {
-        let known = Known::load(&connection)?;
-        shared.stats.appended.store(known.next_seq(), Ordering::Relaxed);
-        Ok(Self {
-            path,
-            shared,
-            queue,
-            connection: Some(connection),
-            known,
-            deferred: VecDeque::new(),
-            stopped: None,
-        })
+        let known = database.known(&connection)?;
+        show_appended(&shared, &known);
+        let (connection, deferred) = (Some(connection), VecDeque::new());
+        Ok(Self { database, shared, queue, connection, known, deferred, stopped: None })
     }
 
     /// Works until the queue is closed and empty.
     pub(crate) fn run(mut self) {
         loop {
-            let timeout = self.stopped.as_ref().map(|_| PROBE_EVERY);
-            let Some(taken) = self.queue.take(BATCH_MAX, timeout) else { break };
+            let Some(taken) = self.queue.take(BATCH_MAX, self.patience()) else { break };
             if self.stopped.is_some() && !self.resumed() {
                 self.refuse(taken);
                 continue;
@@ -120,8 +155,21 @@ impl Writer {
                 self.batch(commands);
             }
         }
+        let left: Vec<Command> = self.deferred.drain(..).collect();
+        if self.stopped.is_none() && !left.is_empty() {
+            self.batch(left);
+        }
         if let Some(connection) = self.connection.take() {
-            let _ = connection.close();
+            D::close(connection);
+        }
+    }
+
+    /// How long to wait for new commands; `None`: as long as it takes.
+    fn patience(&self) -> Option<Duration> {
+        match (&self.stopped, self.deferred.is_empty()) {
+            (Some(_), _) => Some(PROBE_EVERY),
+            (None, false) => Some(LOOK_AGAIN),
+            (None, true) => None,
         }
     }
 
@@ -129,13 +177,16 @@ impl Writer {
     fn batch(&mut self, mut commands: Vec<Command>) {
         let Some(connection) = &self.connection else { return self.refuse(commands) };
         let started = Instant::now();
-        match carry_out(connection, &mut self.known, &self.shared, &mut commands) {
+        match self.database.carry_out(connection, &mut self.known, &self.shared, &mut commands) {
             Ok(()) => {
                 self.shared.stats.committed(commands.len(), started.elapsed());
-                self.shared.stats.appended.store(self.known.next_seq(), Ordering::Relaxed);
+                show_appended(&self.shared, &self.known);
                 for command in commands {
                     match command {
                         Command::Change(change) => change.answer(Ok(())),
+                        Command::Record(job) if job.is_undecided() && job.may_wait() => {
+                            self.deferred.push_back(Command::Record(job));
+                        }
                         Command::Record(job) => job.answer(Ok(())),
                         Command::Settle(_) => {}
                         Command::Flush(reply) => drop(reply.send(())),
@@ -157,12 +208,9 @@ impl Writer {
         let since = Instant::now();
         let in_doubt = in_doubt.collect();
         self.stopped = Some(Stopped { cause: cause.clone(), since, tried: since, refused: 0, in_doubt });
-        self.shared.set_health(Health::Stopped { cause: cause.clone(), since: now() });
+        self.shared.set_health(D::NAME, Health::Stopped { cause: cause.clone(), since: now() });
         self.known.forget();
-        // After anything but a full disk, what this connection believes about the file may be wrong.
-        if cause != Cause::DiskFull {
-            self.connection = None;
-        }
+        self.connection = self.connection.take().filter(|_| self.database.outlives(&cause));
         self.refuse(commands);
     }
 
@@ -196,15 +244,17 @@ impl Writer {
             Ok(()) => {
                 tracing::info!("the database takes work again");
                 self.stopped = None;
-                self.shared.set_health(Health::Working);
+                self.shared.set_health(D::NAME, Health::Working);
                 true
             }
             Err(error) => {
                 tracing::warn!("the database still does not take work: {error}");
                 self.known.forget();
-                if !matches!(error, StoreError::Unavailable(Cause::DiskFull)) {
-                    self.connection = None;
-                }
+                let outlives = |e: &StoreError| match e {
+                    StoreError::Unavailable(cause) => self.database.outlives(cause),
+                    _ => false,
+                };
+                self.connection = self.connection.take().filter(|_| outlives(&error));
                 false
             }
         }
@@ -213,47 +263,40 @@ impl Writer {
     fn probe(&mut self) -> Result<(), StoreError> {
         let connection = match self.connection.take() {
             Some(connection) => connection,
-            None => reopen(&self.path)?,
+            None => self.database.reopen()?,
         };
         let connection = self.connection.insert(connection);
-        #[cfg(test)]
-        self.shared.fault.limit_pages(connection);
         let Some(stopped) = &self.stopped else { return Ok(()) };
-        let acknowledged = self.known.acknowledged();
-        let mut known = Known::load(connection)?;
-        if known.next_seq() < acknowledged {
-            let missing = format!("entries {} to {acknowledged} are missing", known.next_seq());
-            return Err(Cause::Corrupt(missing).into());
+        let mut known = self.database.known(connection)?;
+        if let (Some(found), Some(acknowledged)) = (known.next(), self.known.acknowledged())
+            && found < acknowledged
+        {
+            return Err(Cause::Corrupt(format!("entries {found} to {acknowledged} are missing")).into());
         }
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        let written = say_resumed(connection, &mut known, stopped);
-        let written = written.and_then(|()| connection.execute_batch("COMMIT").map_err(StoreError::from));
-        if written.is_err() && !connection.is_autocommit() {
-            let _ = connection.execute_batch("ROLLBACK");
+        self.database.begin(connection)?;
+        let written = say_resumed(D::conn(connection), &mut known, stopped);
+        if let Err(error) = written.and_then(|()| self.database.commit(connection)) {
+            self.database.roll_back(connection);
+            return Err(error);
         }
-        written?;
         known.committed();
         self.known = known;
         Ok(())
     }
 }
 
-/// Opens the file anew. Everything that is visible in it is written home and flushed before it is believed: a
-/// flush that failed may have left pages that only look written.
-fn reopen(path: &Path) -> Result<Connection, StoreError> {
-    let connection = open_writer(path)?;
-    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
-    if busy != 0 {
-        return Err(Cause::Other("readers hold the write-ahead log".into()).into());
+fn show_appended(shared: &Shared, known: &Known) {
+    if let Some(appended) = known.acknowledged() {
+        shared.stats.appended.store(appended, Ordering::Relaxed);
     }
-    Ok(connection)
 }
 
 /// The small real write that shows that the database works: the entry that says so.
-fn say_resumed(connection: &Connection, known: &mut Known, stopped: &Stopped) -> Result<(), StoreError> {
-    let view = View::new(connection);
+fn say_resumed(conn: Conn<'_>, known: &mut Known, stopped: &Stopped) -> Result<(), StoreError> {
+    let mut batch = Batch::new(conn, known);
+    let mut tx = batch.tx();
     for (tenant, decision) in &stopped.in_doubt {
-        crate::record::close_unanswered(&view, known, tenant, decision)?;
+        crate::record::close_unanswered(&mut tx, tenant, decision)?;
     }
     let mut body = Map::new();
     let reason = format!("{}; {} requests were refused meanwhile", stopped.cause, stopped.refused);
@@ -261,21 +304,21 @@ fn say_resumed(connection: &Connection, known: &mut Known, stopped: &Stopped) ->
     body.insert("reason".into(), Value::from(reason));
     let stopped_ms = u64::try_from(stopped.since.elapsed().as_millis()).unwrap_or(0);
     body.insert("stopped_ms".into(), Value::from(stopped_ms));
-    let entry = NewEntry::new("audit.resumed", now(), INSTALL_TENANT, body)?;
-    known.append(&view, &entry).map(|_| ())
+    tx.append_install("audit.resumed", body)?;
+    batch.keep(tx);
+    Ok(())
 }
 
-/// Runs the commands and commits them; on any failure of the database nothing of them is left.
-fn carry_out(
-    connection: &Connection,
+/// Runs the commands one statement after another and commits them.
+pub(crate) fn one_at_a_time<D: Database + ?Sized>(
+    database: &D,
+    connection: &D::Connection,
     known: &mut Known,
     shared: &Shared,
     commands: &mut [Command],
 ) -> Result<(), Cause> {
-    #[cfg(test)]
-    shared.fault.limit_pages(connection);
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(|e| fatal(e.into()))?;
-    let mut batch = Batch::new(connection, known);
+    database.begin(connection).map_err(fatal)?;
+    let mut batch = Batch::new(D::conn(connection), known);
     let ran = commands.iter_mut().try_for_each(|command| match command {
         Command::Change(change) => batch.write_usage().map_err(fatal).and_then(|()| change.run(&mut batch)),
         Command::Record(job) => job.run(&mut batch).map_err(fatal),
@@ -283,12 +326,9 @@ fn carry_out(
         Command::Flush(_) => Ok(()),
     });
     let counted = ran.and_then(|()| batch.write_usage().map_err(fatal));
-    let committed = counted.and_then(|()| commit(connection, shared));
+    let committed = counted.and_then(|()| database.commit(connection).map_err(fatal));
     if let Err(cause) = committed {
-        // SQLite has rolled back by itself after some errors; where not, this does.
-        if !connection.is_autocommit() {
-            let _ = connection.execute_batch("ROLLBACK");
-        }
+        database.roll_back(connection);
         return Err(cause);
     }
     let (versions, usage) = batch.finish();
@@ -297,35 +337,26 @@ fn carry_out(
     Ok(())
 }
 
-/// After this everything in the transaction is durable; after an error none of it may be relied on.
-fn commit(connection: &Connection, shared: &Shared) -> Result<(), Cause> {
-    #[cfg(test)]
-    if let Some(cause) = shared.fault.at_commit(connection) {
-        return Err(cause);
-    }
-    #[cfg(not(test))]
-    let _ = shared;
-    connection.execute_batch("COMMIT").map_err(|e| fatal(e.into()))
-}
-
 /// An error of the writer's own steps, which have no savepoint: the batch is lost.
-fn fatal(error: StoreError) -> Cause {
+pub(crate) fn fatal(error: StoreError) -> Cause {
     match error {
         StoreError::Unavailable(cause) => cause,
         other => Cause::Other(other.to_string()),
     }
 }
 
-/// A place for health that readers look at.
+/// The health of each writer, for readers to look at.
 #[derive(Default)]
-pub(crate) struct HealthCell(Mutex<Health>);
+pub(crate) struct HealthCell(Mutex<BTreeMap<&'static str, Health>>);
 
 impl HealthCell {
+    /// That of the first writer that does not take work; work needs all of them.
     pub(crate) fn get(&self) -> Health {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let writers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        writers.values().find(|health| **health != Health::Working).cloned().unwrap_or_default()
     }
 
-    pub(crate) fn set(&self, health: Health) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = health;
+    pub(crate) fn set(&self, writer: &'static str, health: Health) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(writer, health);
     }
 }

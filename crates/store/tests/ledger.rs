@@ -15,7 +15,7 @@ use accredit_ledger::verify::{Problem, VerifyError};
 use accredit_store::{
     ChangeError, EntryFilter, ForkKind, SignError, SignedHead, Store, StoreError, VerifyAllError,
 };
-use common::{World, config, open, run, tenant};
+use common::{World, config, entries, on_both, open, place_all, run, tenant};
 
 const ORIGIN: &str = "accredit.test/ledger";
 
@@ -43,19 +43,20 @@ async fn sign(store: &Store) -> Result<Option<SignedHead>, SignError> {
             break;
         }
     }
+    place_all(store).await;
     store.checkpoint(|size, root| Checkpoint::new(ORIGIN, size, *root)?.sign(&signer())).await
 }
 
 async fn verify(store: &Store) -> Result<accredit_ledger::verify::Report, VerifyAllError> {
+    place_all(store).await;
     store.verify_all(vec![signer().verifier().clone()], |_| {}).await
 }
 
 // case: AUD-15
 #[test]
 fn what_was_appended_is_integrated_signed_and_proved() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = open(directory.path());
+    on_both(async |place| {
+        let store = place.open().await;
         assert!(matches!(verify(&store).await, Err(VerifyAllError::NoCheckpoint)));
         assert_eq!(sign(&store).await.expect("nothing to sign"), None);
         fill(&store, 300).await;
@@ -87,9 +88,8 @@ fn what_was_appended_is_integrated_signed_and_proved() {
 // case: AUD-07
 #[test]
 fn nothing_is_signed_that_is_not_this_tree_or_that_somebody_else_moved() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = open(directory.path());
+    on_both(async |place| {
+        let store = place.open().await;
         fill(&store, 10).await;
         store.integrate(100).await.expect("integrated");
         for (size, root) in [(9, None), (10, Some(leaf_hash(b"other")))] {
@@ -98,12 +98,11 @@ fn nothing_is_signed_that_is_not_this_tree_or_that_somebody_else_moved() {
             assert!(matches!(wrong.await, Err(SignError::NotThis)));
         }
         sign(&store).await.expect("signed");
-        let head = std::fs::read_to_string(config(directory.path()).head_path).expect("a head");
+        let head = std::fs::read_to_string(place.head(0)).expect("a head");
         fill(&store, 10).await;
-        std::fs::write(config(directory.path()).head_path, head.replace("size 10", "size 11"))
-            .expect("written");
+        std::fs::write(place.head(0), head.replace("size 10", "size 11")).expect("written");
         assert!(matches!(sign(&store).await, Err(SignError::HeadMoved)));
-        std::fs::write(config(directory.path()).head_path, head).expect("written");
+        std::fs::write(place.head(0), head).expect("written");
         assert_eq!(sign(&store).await.expect("signed").map(|c| c.size), Some(20));
     });
 }
@@ -254,15 +253,14 @@ fn stored_entries_cannot_be_changed_or_removed_by_the_program_itself() {
 
 #[test]
 fn a_search_finds_the_newest_first_and_goes_on_where_it_stopped() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: *"]).await;
         let caller = world.caller(&task);
         for i in 0..5 {
             world.use_once(&caller, &task, "GET", &format!("/{i}")).await;
         }
-        let search = |filter: EntryFilter| world.store.read(move |view| view.entries(&filter));
+        let search = |filter: EntryFilter| entries(&world.store, filter);
         let workflow = Workflow::parse("PAY-1").expect("a workflow").to_string();
         let filters = [
             EntryFilter { credential: Some("key".into()), ..EntryFilter::default() },
@@ -284,14 +282,14 @@ fn a_search_finds_the_newest_first_and_goes_on_where_it_stopped() {
         ];
         for filter in filters {
             let filter = EntryFilter { tenant: Some(world.tenant.clone()), ..filter };
-            let all = search(filter.clone()).await.expect("read");
+            let all = search(filter.clone()).await;
             assert_eq!(all.len(), 5, "{filter:?}");
             assert!(all.is_sorted_by(|a, b| a.seq > b.seq));
             let page = search(EntryFilter { limit: 2, before_seq: Some(all[1].seq), ..filter.clone() });
-            let page: Vec<u64> = page.await.expect("read").iter().map(|e| e.seq).collect();
+            let page: Vec<u64> = page.await.iter().map(|e| e.seq).collect();
             assert_eq!(page, [all[2].seq, all[3].seq]);
             let nobody = search(EntryFilter { tenant: Some(tenant("other")), ..filter });
-            assert!(nobody.await.expect("read").is_empty());
+            assert!(nobody.await.is_empty());
         }
     });
 }

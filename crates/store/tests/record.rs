@@ -10,16 +10,19 @@ use accredit_core::decision::Outcome;
 use accredit_core::id::TaskId;
 use accredit_core::owner::{OwnerRecord, Standing};
 use accredit_core::resource::{Mode, Sensitivity};
+use accredit_core::task::Task;
 use accredit_core::text::{Owner, Reason};
 use accredit_store::{EntryFilter, FactsError, RecordError, RequestFilter, RequestStatus, StoreError};
-use common::{World, agent, credential, endpoint, entries_of, now, open, resource, run, tenant};
+use common::{
+    World, agent, credential, endpoint, entries, entries_of, now, on_both, open, place_all, resource, run,
+    tenant,
+};
 
 // case: REV-01, REV-06
 #[test]
 fn no_use_is_recorded_once_the_end_of_its_task_has_returned() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         for _ in 0..20 {
             let task = world.start(&["github: *"]).await;
             let caller = world.caller(&task);
@@ -33,8 +36,9 @@ fn no_use_is_recorded_once_the_end_of_its_task_has_returned() {
                         loop {
                             let was_over = over.load(Ordering::SeqCst);
                             let recorded = world.use_once(&caller, &task, "GET", "/").await;
-                            let (seq, allowed) = (recorded.entry(), recorded.permit().is_ok());
-                            assert!(!(was_over && allowed), "entry {seq} came after the end had returned");
+                            let id = recorded.decision().id().clone();
+                            let allowed = recorded.permit().is_ok();
+                            assert!(!(was_over && allowed), "{id} was recorded after the end had returned");
                             if !allowed {
                                 return;
                             }
@@ -59,14 +63,14 @@ fn no_use_is_recorded_once_the_end_of_its_task_has_returned() {
 async fn check_narrowed(world: &World, what: &str, change: impl AsyncFnOnce(&World)) {
     let task = world.start(&["github: *"]).await;
     let caller = world.caller(&task);
-    let snapshot = world.snapshot(&task);
+    let snapshot = world.snapshot(&task).await;
     let decision = world.decide(&caller, &snapshot, "GET", "/");
     let id = decision.id().clone();
     change(world).await;
     let answer = world.record(decision, &snapshot).await;
     assert!(matches!(&answer, Err(RecordError::Narrowed(d)) if *d.id() == id), "{what}: {:?}", answer.err());
     assert!(entries_of(&world.store, &world.tenant, &id).await.is_empty(), "{what}");
-    let again = world.snapshot(&task);
+    let again = world.snapshot(&task).await;
     let decision = world.decide(&caller, &again, "GET", "/");
     assert!(world.record(decision, &again).await.is_ok(), "{what}: fresh facts are recorded");
 }
@@ -74,9 +78,8 @@ async fn check_narrowed(world: &World, what: &str, change: impl AsyncFnOnce(&Wor
 // case: REV-01
 #[test]
 fn whatever_a_decision_rests_on_stops_it_when_it_changes() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         macro_rules! changed {
             ($what:literal, |$tx:ident, $tenant:ident| $change:expr) => {
                 check_narrowed(&world, $what, async |world: &World| {
@@ -104,9 +107,8 @@ fn whatever_a_decision_rests_on_stops_it_when_it_changes() {
 
 #[test]
 fn a_change_of_an_ancestor_stops_the_child_and_one_of_a_stranger_does_not() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let (root, stranger) = (world.start(&["github: *"]).await, world.start(&["github: *"]).await);
         let child = world.task(&["github: *"], Some(root.id.clone()));
         world.put(child.clone()).await;
@@ -117,7 +119,7 @@ fn a_change_of_an_ancestor_stops_the_child_and_one_of_a_stranger_does_not() {
         assert_eq!(below(&root.id).await.expect("read"), vec![child.clone()]);
         assert!(below(&child.id).await.expect("read").is_empty());
         let caller = world.caller(&child);
-        let snapshot = world.snapshot(&child);
+        let snapshot = world.snapshot(&child).await;
         assert_eq!(snapshot.prepared.facts().chain.len(), 2);
         world.end(&stranger).await.expect("ended");
         let first = world.decide(&caller, &snapshot, "GET", "/");
@@ -131,27 +133,32 @@ fn a_change_of_an_ancestor_stops_the_child_and_one_of_a_stranger_does_not() {
 // case: POL-09
 #[test]
 fn what_a_task_may_have_seen_is_durable_and_a_decision_that_did_not_know_it_is_made_again() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let (task, other) = (world.start(&["github: *"]).await, world.start(&["github: *"]).await);
         let caller = world.caller(&task);
-        let seen = |world: &World, task| world.snapshot(task).usage.seen().expect("recorded").clone();
-        let before = world.snapshot(&task);
+        let seen = async |world: &World, task: &Task| {
+            world.snapshot(task).await.usage.seen().expect("recorded").clone()
+        };
+        let before = world.snapshot(&task).await;
         let (read, write) =
             (world.decide(&caller, &before, "GET", "/"), world.decide(&caller, &before, "POST", "/"));
         assert!(world.record(read, &before).await.is_ok());
-        assert!(matches!(world.record(write, &before).await, Err(RecordError::LimitReached(_))));
-        let after = world.snapshot(&task);
-        assert_eq!(seen(&world, &task).into_iter().collect::<Vec<_>>(), [Sensitivity::Internal]);
-        assert!(seen(&world, &other).is_empty(), "another task has seen nothing");
+        let late = world.record(write, &before).await;
+        assert!(matches!(late, Err(RecordError::LimitReached(_) | RecordError::Narrowed(_))));
+        let after = world.snapshot(&task).await;
+        assert_eq!(seen(&world, &task).await.into_iter().collect::<Vec<_>>(), [Sensitivity::Internal]);
+        assert!(seen(&world, &other).await.is_empty(), "another task has seen nothing");
         let write = world.decide(&caller, &after, "POST", "/");
         assert!(world.record(write, &after).await.is_ok());
         let denied = world.use_once(&world.caller(&other), &other, "TRACE", "/").await;
-        assert!(denied.permit().is_err() && seen(&world, &other).is_empty(), "what was refused was not seen");
+        assert!(
+            denied.permit().is_err() && seen(&world, &other).await.is_empty(),
+            "what was refused was not seen"
+        );
         let (tenant, id) = (world.tenant.clone(), task.id.clone());
         drop((before, after, world));
-        let store = open(directory.path());
+        let store = place.open().await;
         let usage = store.read(move |view| view.usage(&tenant, &id)).await.expect("read");
         assert_eq!(usage.seen().map(|s| s.contains(&Sensitivity::Internal)), Some(true), "after a restart");
     });
@@ -159,22 +166,20 @@ fn what_a_task_may_have_seen_is_durable_and_a_decision_that_did_not_know_it_is_m
 
 #[test]
 fn a_stamp_of_other_facts_records_nothing() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let (one, other) = (world.start(&["github: *"]).await, world.start(&["github: *"]).await);
-        let snapshot = world.snapshot(&one);
+        let snapshot = world.snapshot(&one).await;
         let decision = world.decide(&world.caller(&one), &snapshot, "GET", "/");
-        let answer = world.record(decision, &world.snapshot(&other)).await;
+        let answer = world.record(decision, &world.snapshot(&other).await).await;
         assert!(matches!(answer, Err(RecordError::Unavailable(_))));
     });
 }
 
 #[test]
 fn concurrent_uses_never_exceed_a_limit() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: * calls<=7"]).await;
         let caller = world.caller(&task);
         let users: Vec<_> = (0..50)
@@ -197,9 +202,8 @@ fn concurrent_uses_never_exceed_a_limit() {
 // case: AUD-12
 #[test]
 fn an_action_has_one_intent_and_one_outcome_and_its_bytes_count() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: * bytes<=100"]).await;
         let caller = world.caller(&task);
         let recorded = world.use_once(&caller, &task, "GET", "/").await;
@@ -211,7 +215,7 @@ fn an_action_has_one_intent_and_one_outcome_and_its_bytes_count() {
         let entries = entries_of(&world.store, &world.tenant, permit.decision().id()).await;
         let expected = [("action.decided", "allow"), ("action.settled", "done")];
         assert_eq!(entries, expected.map(|(k, o)| (k.to_owned(), o.to_owned())));
-        assert_eq!(world.snapshot(&task).usage.of(0).bytes, 100);
+        assert_eq!(world.snapshot(&task).await.usage.of(0).bytes, 100);
         let refused = world.use_once(&caller, &task, "GET", "/").await;
         assert_eq!(refused.decision().code(), "limit_reached");
     });
@@ -219,9 +223,8 @@ fn an_action_has_one_intent_and_one_outcome_and_its_bytes_count() {
 
 #[test]
 fn the_facts_of_a_decision_are_kept_under_their_digest() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: *"]).await;
         let recorded = world.use_once(&world.caller(&task), &task, "GET", "/").await;
         let prepared = Arc::clone(recorded.decision().prepared());
@@ -234,9 +237,8 @@ fn the_facts_of_a_decision_are_kept_under_their_digest() {
 
 #[test]
 fn the_same_question_is_asked_once() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: *"]).await;
         let caller = world.caller(&task);
         let mut asked = HashSet::new();
@@ -262,11 +264,11 @@ fn the_same_question_is_asked_once() {
         assert!(list(pending).await.expect("read").is_empty());
         let kinds = ["request.raised", "request.repeated", "request.closed"].map(|kind| {
             let filter = EntryFilter { kinds: vec![kind.to_owned()], ..EntryFilter::default() };
-            world.store.read(move |view| Ok(view.entries(&filter)?.len()))
+            entries(&world.store, filter)
         });
         let mut found = Vec::new();
         for kind in kinds {
-            found.push(kind.await.expect("read"));
+            found.push(kind.await.len());
         }
         assert_eq!(found, [2, 2, 2]);
     });
@@ -293,15 +295,14 @@ fn an_action_without_outcome_is_settled_as_unknown_at_the_next_start() {
 // case: TEN-05, REV-07
 #[test]
 fn the_same_names_in_two_tenants_never_meet() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let store = open(directory.path());
+    on_both(async |place| {
+        let store = place.open().await;
         let (one, two) = (World::on(store.clone(), "one").await, World::on(store.clone(), "two").await);
         let (task, other) = (one.start(&["github: *"]).await, two.start(&["github: *"]).await);
         // The same task id, asked for under the other tenant, is no task there.
-        let foreign = store.snapshot(&two.tenant, &task.id, &endpoint());
+        let foreign = store.snapshot(&two.tenant, &task.id, &endpoint()).await;
         assert!(matches!(foreign.map(|_| ()), Err(FactsError::NoTask)));
-        let snapshot = two.snapshot(&other);
+        let snapshot = two.snapshot(&other).await;
         let why = Reason::parse("test").expect("a reason");
         let suspended = agent(&one.tenant).suspend(why, now());
         let change = store.change(move |tx| tx.put_agent(&suspended));
@@ -316,6 +317,7 @@ fn the_same_names_in_two_tenants_never_meet() {
         let filter =
             |tenant: &_| EntryFilter { tenant: Some(Clone::clone(tenant)), ..EntryFilter::default() };
         let (mine, theirs) = (filter(&one.tenant), filter(&two.tenant));
+        place_all(&store).await;
         let read = store.read(move |view| Ok((view.entries(&mine)?, view.entries(&theirs)?)));
         let (mine, theirs) = read.await.expect("read");
         assert!(!mine.is_empty() && !theirs.is_empty());
@@ -327,33 +329,26 @@ fn the_same_names_in_two_tenants_never_meet() {
 
 #[test]
 fn a_snapshot_comes_from_memory_until_something_changes() {
-    run(async {
-        let directory = tempfile::tempdir().expect("a directory");
-        let world = World::on(open(directory.path()), "acme").await;
+    on_both(async |place| {
+        let world = World::on(place.open().await, "acme").await;
         let task = world.start(&["github: *"]).await;
         let misses = || world.store.stats().snapshot_misses.load(Ordering::Relaxed);
-        let first = world.snapshot(&task);
-        assert!(Arc::ptr_eq(&first.prepared, &world.snapshot(&task).prepared));
+        let first = world.snapshot(&task).await;
+        assert!(Arc::ptr_eq(&first.prepared, &world.snapshot(&task).await.prepared));
         assert_eq!(misses(), 1);
         world.end(&task).await.expect("ended");
-        assert!(!Arc::ptr_eq(&first.prepared, &world.snapshot(&task).prepared));
+        assert!(!Arc::ptr_eq(&first.prepared, &world.snapshot(&task).await.prepared));
         assert_eq!(misses(), 2);
         // An endpoint where nothing answers, until something is registered there.
         let free = accredit_core::host::Endpoint::parse("new.example").expect("an endpoint");
-        let target = || {
-            world
-                .store
-                .snapshot(&world.tenant, &task.id, &free)
-                .expect("facts")
-                .prepared
-                .facts()
-                .target
-                .clone()
+        let target = async || {
+            let found = world.store.snapshot(&world.tenant, &task.id, &free).await.expect("facts");
+            found.prepared.facts().target.clone()
         };
-        assert!(target().is_none() && target().is_none());
+        assert!(target().await.is_none() && target().await.is_none());
         let mut moved = resource(&world.tenant, Mode::Enforce);
         moved.endpoints.push(free.clone());
         world.store.change(move |tx| tx.put_resource(&moved)).await.expect("changed");
-        assert!(target().is_some());
+        assert!(target().await.is_some());
     });
 }

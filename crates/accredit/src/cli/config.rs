@@ -1,5 +1,6 @@
 //! `accredit config`: what a server would be told, before it is.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -36,7 +37,7 @@ struct File {
 /// Runs the command.
 pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<Exit, Failure> {
     let (Verb::Check(file) | Verb::Show(file)) = &args.verb;
-    let (config, found) = load(file.config.as_deref(), context)?;
+    let (config, found) = load(file.config.as_deref(), context, &context.environment)?;
     let named = found.map_or_else(|| "built-in defaults".to_owned(), |path| path.display().to_string());
     match args.verb {
         Verb::Check(_) => {
@@ -58,8 +59,9 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<Exit, Failure> 
 pub(crate) fn load(
     file: Option<&std::path::Path>,
     context: &Context,
+    environment: &BTreeMap<String, String>,
 ) -> Result<(ServerConfig, Option<PathBuf>), Failure> {
-    ServerConfig::load(file, &context.paths, &context.environment).map_err(|e| failure(&e))
+    ServerConfig::load(file, &context.paths, environment).map_err(|e| failure(&e))
 }
 
 /// What is wrong with a configuration, as a person reads it.

@@ -111,7 +111,7 @@ fn bundle(context: &Context) -> Finding {
 }
 
 fn config(context: &Context) -> Finding {
-    match super::config::load(None, context) {
+    match super::config::load(None, context, &context.environment) {
         Ok((_, Some(path))) => Finding::new("configuration", true, path.display().to_string(), ""),
         Ok((_, None)) => Finding::new("configuration", true, "built-in defaults", ""),
         Err(failure) => {

@@ -8,6 +8,7 @@ mod clients; //    the clients that the probe knows
 mod completion; // completion SHELL, openapi
 mod config; //     config check|show
 mod credential; // credential ls|show|add|set|rotate|revoke|who-can|uses
+mod database; //   database prepare
 mod doctor; //     doctor [--probe]
 mod health; //     health
 mod login; //      login, logout, whoami
@@ -109,6 +110,8 @@ enum Command {
     Health,
     /// The vault: whether it is open, and its keys
     Vault(vault::VaultArgs),
+    /// The database that servers share: make its schema, or bring it up to date
+    Database(database::DatabaseArgs),
     /// Cosign the signed heads of other installations' ledgers
     Witness(witness::WitnessArgs),
     /// Print a completion script
@@ -224,6 +227,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Config(args) => config::run(args, context),
         Command::Health => health::run(context).await,
         Command::Vault(args) => vault::run(args, context).await,
+        Command::Database(args) => database::run(args, context).await,
         Command::Witness(args) => witness::run(args, context).await,
         Command::Completion(args) => completion::completion(args, context, &mut Cli::command()),
         Command::Version => completion::version(context),

@@ -149,6 +149,13 @@ impl<'a> Section<'a> {
         }
     }
 
+    /// The text under a key as it stands in the file itself; none when it comes from elsewhere.
+    pub(crate) fn literal(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        let found =
+            self.raw_text(key)?.filter(|(text, span)| span.is_some() && !references::is_reference(text));
+        Ok(found.map(|(text, _)| text))
+    }
+
     /// The text under a key, parsed into what it means.
     pub(crate) fn parsed<T, E: fmt::Display>(
         &mut self,

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+use accredit_authority::settings::{Address, Database};
 use accredit_authority::witnesses::{WITNESSES_MAX, WitnessSetting};
 use accredit_client::Server;
 use accredit_core::boundary::{Boundary, Grant};
@@ -46,7 +47,9 @@ pub(crate) struct ServerConfig {
     pub(crate) gateway: SocketAddr,
     /// Whether a proxy on this machine encrypts what comes from others.
     pub(crate) behind_proxy: bool,
-    /// Directory of the database.
+    /// Where the durable state is.
+    pub(crate) database: Database,
+    /// Directory of the embedded database, or of what this replica keeps for itself.
     pub(crate) data_dir: PathBuf,
     /// File that holds the ledger's head, outside the database.
     pub(crate) head: PathBuf,
@@ -132,7 +135,10 @@ impl ServerConfig {
             listen: self.listen.to_string(),
             gateway: self.gateway.to_string(),
             gateway_url: self.gateway_url.clone().unwrap_or_else(|| format!("http://{}", self.gateway)),
-            database: format!("sqlite://{}", self.data_dir.join(DATABASE_FILE).display()),
+            database: match &self.database {
+                Database::Embedded => format!("sqlite://{}", self.data_dir.join(DATABASE_FILE).display()),
+                Database::Shared(address) => address.shown(),
+            },
             head: self.head.display().to_string(),
             seal,
             trust_domain: self.trust_domain.clone(),
@@ -191,7 +197,7 @@ fn read_guarded(path: &Path) -> Result<String, ConfigError> {
 fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, ConfigError> {
     let address =
         |text: &str| text.parse::<SocketAddr>().map_err(|_| format!("`{text}` is not an address and port"));
-    let data_dir = section.parsed("database", database)?.unwrap_or_else(|| paths.state().to_owned());
+    let (database, data_dir) = place(&mut section, paths)?;
     let head = section.parsed("head", absolute)?.unwrap_or_else(|| paths.state().join("ledger.head"));
     let seal =
         seal(section.section("seal")?)?.unwrap_or_else(|| KeySource::File(paths.state().join("seal.key")));
@@ -212,6 +218,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
             .parsed("tenant", TenantName::parse)?
             .unwrap_or_else(|| TenantName::parse("default").expect("`default` is a name")),
         mode: section.parsed("mode", mode)?.unwrap_or(Mode::Enforce),
+        database,
         data_dir,
         head,
         seal,
@@ -323,16 +330,52 @@ fn task_ttl(text: &str) -> Result<u64, String> {
     }
 }
 
-/// The directory of an SQLite database whose file has the one name that is used.
-fn database(text: &str) -> Result<PathBuf, String> {
+/// Where the durable state is, as a text says.
+enum Place {
+    /// The directory of an SQLite database whose file has the one name that is used.
+    Directory(PathBuf),
+    /// A server, with what stands there.
+    Server(String),
+}
+
+fn database(text: &str) -> Result<Place, String> {
     if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-        return Err("PostgreSQL is not supported yet; write sqlite:///absolute/path/accredit.db".to_owned());
+        return Ok(Place::Server(text.to_owned()));
     }
     let path = text.strip_prefix("sqlite://").map(Path::new).filter(|p| p.is_absolute());
-    let path =
-        path.ok_or_else(|| format!("`{text}` is not of the form sqlite:///absolute/path/{DATABASE_FILE}"))?;
+    let path = path.ok_or_else(|| {
+        format!(
+            "`{text}` is neither sqlite:///absolute/path/{DATABASE_FILE} nor postgres://user@host/database"
+        )
+    })?;
     let dir = path.parent().filter(|_| path.file_name().is_some_and(|f| f == DATABASE_FILE));
-    dir.map(Path::to_owned).ok_or_else(|| format!("the database file is always called {DATABASE_FILE}"))
+    let dir = dir.map(|dir| Place::Directory(dir.to_owned()));
+    dir.ok_or_else(|| format!("the database file is always called {DATABASE_FILE}"))
+}
+
+/// The database and its directory; a password stands elsewhere than in the file.
+fn place(section: &mut Section<'_>, paths: &Paths) -> Result<(Database, PathBuf), ConfigError> {
+    let written = section.literal("database")?;
+    let found = section.parsed("database", database)?;
+    let password = section.text("database_password")?;
+    let Some(Place::Server(text)) = found else {
+        if password.is_some() {
+            return Err(section.wrong(None, "database_password", "an SQLite database has no password"));
+        }
+        let dir = match found {
+            Some(Place::Directory(dir)) => dir,
+            _ => paths.state().to_owned(),
+        };
+        return Ok((Database::Embedded, dir));
+    };
+    if written.is_some_and(|written| Address::has_password(&written)) {
+        let why =
+            "it holds a password: write database_password = \"${file:/path}\" or refer to the whole address";
+        return Err(section.wrong(None, "database", why));
+    }
+    let address =
+        Address::parse(&text, password.as_deref()).map_err(|e| section.wrong(None, "database", e))?;
+    Ok((Database::Shared(Box::new(address)), paths.state().to_owned()))
 }
 
 fn absolute(text: &str) -> Result<PathBuf, String> {
@@ -474,7 +517,7 @@ mod tests {
         );
         refuses(
             "[server]\ndatabase = \"postgres://db/accredit\"",
-            "accredit.toml:2: `server.database`: PostgreSQL is not supported yet; write sqlite:///absolute/path/accredit.db",
+            "accredit.toml:2: `server.database`: it is not a postgres:// address: it names no user, host or database",
         );
         refuses(
             "[server]\nseal = { kind = \"tpm\" }",

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use accredit_authority::fault::Fault;
+use accredit_authority::settings::Database;
 use accredit_authority::tasks::{Started, Wanted};
 use accredit_authority::{Authority, Settings};
 use accredit_core::agent::{Agent, AgentStatus};
@@ -107,6 +108,7 @@ pub(crate) async fn world(upstream: Upstream, mode: Mode) -> World {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let settings = Settings {
+        database: Database::Embedded,
         data_dir: dir.path().to_owned(),
         head_path: dir.path().join("ledger.head"),
         tenant: name("default"),

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use accredit_authority::Authority;
-use accredit_authority::settings::Settings;
+use accredit_authority::settings::{Database, Settings};
 use accredit_core::boundary::Boundary;
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
@@ -94,6 +94,7 @@ impl Plane {
         let folder = tempfile::tempdir().unwrap();
         let grants = Boundary::parse(["api: GET *"]).unwrap();
         let settings = Settings {
+            database: Database::Embedded,
             data_dir: folder.path().to_owned(),
             head_path: folder.path().join("head"),
             tenant: TenantName::parse(TENANT).unwrap(),

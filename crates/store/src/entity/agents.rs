@@ -4,9 +4,10 @@ use accredit_core::agent::Agent;
 use accredit_core::id::{AgentName, TenantName};
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
-use rusqlite::Row;
 
 use crate::error::StoreError;
+use crate::postgres::Cut;
+use crate::sql::Row;
 use crate::stamp::Subject;
 use crate::tx::{Tx, text};
 use crate::view::View;
@@ -22,7 +23,7 @@ pub struct AgentKey {
     pub added_at: Timestamp,
 }
 
-fn key(row: &Row<'_>) -> rusqlite::Result<AgentKey> {
+fn key(row: &Row<'_>) -> Result<AgentKey, StoreError> {
     Ok(AgentKey { thumbprint: row.get(0)?, jwk: row.get(1)?, added_at: Timestamp::from_ms(row.get(2)?) })
 }
 
@@ -89,6 +90,9 @@ impl Tx<'_> {
         let doc = text("agent", agent)?;
         let (tenant, name) = (agent.tenant.as_str(), agent.name.as_str());
         self.execute(sql, (tenant, name, agent.owner.as_str(), agent.socket_uid, doc))?;
+        if !agent.enabled() {
+            self.order(&Cut::Agent(agent.tenant.clone(), agent.name.clone()))?;
+        }
         self.bump(Subject::agent(&agent.tenant, &agent.name))
     }
 

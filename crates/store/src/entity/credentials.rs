@@ -4,6 +4,7 @@ use accredit_core::credential::Credential;
 use accredit_core::id::{CredentialName, ResourceName, TenantName};
 
 use crate::error::StoreError;
+use crate::postgres::Cut;
 use crate::stamp::Subject;
 use crate::tx::{Tx, text};
 use crate::view::View;
@@ -60,6 +61,9 @@ impl Tx<'_> {
         let doc = text("credential", credential)?;
         let (tenant, name) = (credential.tenant.as_str(), credential.name.as_str());
         self.execute(sql, (tenant, name, credential.resource.as_str(), credential.active(), doc))?;
+        if !credential.active() || credential.secret_version.is_none() {
+            self.order(&Cut::Credential(credential.tenant.clone(), credential.name.clone()))?;
+        }
         self.bump(Subject::credential(&credential.tenant, &credential.name))
     }
 }

@@ -3,6 +3,7 @@
 mod agents; //      registered identities and their keys
 mod credentials; // ways into resources
 mod facts; //       what decisions were made from
+mod holds; //       which runners hold their tasks
 mod meta; //        single values of the installation
 mod once; //        what may be used once: join tokens and proofs
 mod operators; //   sign-in links and sessions of people

@@ -3,9 +3,9 @@
 use accredit_core::digest::Digest;
 use accredit_core::id::{SessionId, TenantName};
 use accredit_core::time::Timestamp;
-use rusqlite::Row;
 
 use crate::error::StoreError;
+use crate::sql::Row;
 use crate::tx::Tx;
 use crate::view::View;
 
@@ -80,7 +80,7 @@ struct Raw {
     times: [i64; 3],
 }
 
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+fn raw(row: &Row<'_>) -> Result<Raw, StoreError> {
     let texts = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?];
     Ok(Raw { texts, times: [row.get(6)?, row.get(7)?, row.get(8)?] })
 }

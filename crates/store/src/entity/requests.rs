@@ -5,7 +5,6 @@ use accredit_core::approval::{Request, RequestState};
 use accredit_core::digest::Digest;
 use accredit_core::id::{RequestId, TaskId, TenantName};
 use accredit_core::time::Timestamp;
-use rusqlite::params;
 
 use crate::error::StoreError;
 use crate::record::about_request;
@@ -74,18 +73,22 @@ impl View<'_> {
     pub fn requests(&self, tenant: &TenantName, filter: &RequestFilter) -> Result<Vec<Request>, StoreError> {
         let mut sql = String::from("SELECT doc FROM request WHERE tenant = ?1");
         // Unused parameters stay in the text, so that their numbers do not move.
-        sql.push_str(if filter.status.is_some() { " AND state = ?2" } else { " AND ?2 IS NULL" });
-        sql.push_str(if filter.task.is_some() { " AND task = ?3" } else { " AND ?3 IS NULL" });
+        sql.push_str(if filter.status.is_some() {
+            " AND state = ?2"
+        } else {
+            " AND CAST(?2 AS TEXT) IS NULL"
+        });
+        sql.push_str(if filter.task.is_some() { " AND task = ?3" } else { " AND CAST(?3 AS TEXT) IS NULL" });
         sql.push_str(match filter.before {
             Some(_) => " AND n < (SELECT n FROM request WHERE tenant = ?1 AND id = ?4)",
-            None => " AND ?4 IS NULL",
+            None => " AND CAST(?4 AS TEXT) IS NULL",
         });
         sql.push_str(" ORDER BY n DESC LIMIT ?5");
         let limit = if filter.limit == 0 { REQUESTS_MAX } else { filter.limit.min(REQUESTS_MAX) };
         let status = filter.status.map(RequestStatus::as_str);
         let task = filter.task.as_ref().map(|t| t.as_str());
         let before = filter.before.as_ref().map(|b| b.as_str());
-        self.docs("request", &sql, params![tenant.as_str(), status, task, before, limit])
+        self.docs("request", &sql, (tenant.as_str(), status, task, before, limit))
     }
 
     /// The pending request for exactly this action of this task.

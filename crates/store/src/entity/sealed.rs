@@ -4,9 +4,9 @@ use std::fmt;
 
 use accredit_core::id::{CredentialName, TenantName};
 use accredit_core::time::Timestamp;
-use rusqlite::Row;
 
 use crate::error::StoreError;
+use crate::sql::Row;
 use crate::tx::Tx;
 use crate::view::View;
 
@@ -52,7 +52,7 @@ impl fmt::Debug for SigningKeyRow {
 
 type Raw = (String, String, u32, Vec<u8>);
 
-fn raw(row: &Row<'_>) -> rusqlite::Result<Raw> {
+fn raw(row: &Row<'_>) -> Result<Raw, StoreError> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
 }
 
@@ -84,7 +84,7 @@ impl View<'_> {
     /// [`StoreError`] when the database fails.
     pub fn all_sealed(&self) -> Result<Vec<SealedValue>, StoreError> {
         let sql = "SELECT tenant, credential, version, blob FROM sealed ORDER BY tenant, credential, version";
-        self.rows(sql, [], raw)?.into_iter().map(value).collect()
+        self.rows(sql, (), raw)?.into_iter().map(value).collect()
     }
 
     /// Signing keys for a purpose, oldest first.

@@ -3,9 +3,9 @@
 use accredit_core::id::{AgentName, TaskId, TenantName};
 use accredit_core::task::{Task, TaskState};
 use accredit_core::time::Timestamp;
-use rusqlite::params;
 
 use crate::error::StoreError;
+use crate::postgres::Cut;
 use crate::stamp::Subject;
 use crate::tx::{Tx, text};
 use crate::view::View;
@@ -64,18 +64,26 @@ impl View<'_> {
     pub fn tasks(&self, tenant: &TenantName, filter: &TaskFilter) -> Result<Vec<Task>, StoreError> {
         let mut sql = String::from("SELECT doc FROM task WHERE tenant = ?1");
         // Unused parameters stay in the text, so that their numbers do not move.
-        sql.push_str(if filter.status.is_some() { " AND state = ?2" } else { " AND ?2 IS NULL" });
-        sql.push_str(if filter.agent.is_some() { " AND agent = ?3" } else { " AND ?3 IS NULL" });
+        sql.push_str(if filter.status.is_some() {
+            " AND state = ?2"
+        } else {
+            " AND CAST(?2 AS TEXT) IS NULL"
+        });
+        sql.push_str(if filter.agent.is_some() {
+            " AND agent = ?3"
+        } else {
+            " AND CAST(?3 AS TEXT) IS NULL"
+        });
         sql.push_str(match filter.before {
             Some(_) => " AND n < (SELECT n FROM task WHERE tenant = ?1 AND id = ?4)",
-            None => " AND ?4 IS NULL",
+            None => " AND CAST(?4 AS TEXT) IS NULL",
         });
         sql.push_str(" ORDER BY n DESC LIMIT ?5");
         let limit = if filter.limit == 0 { TASKS_MAX } else { filter.limit.min(TASKS_MAX) };
         let status = filter.status.map(TaskStatus::as_str);
         let agent = filter.agent.as_ref().map(|a| a.as_str());
         let before = filter.before.as_ref().map(|b| b.as_str());
-        self.docs("task", &sql, params![tenant.as_str(), status, agent, before, limit])
+        self.docs("task", &sql, (tenant.as_str(), status, agent, before, limit))
     }
 
     /// Active tasks of all tenants whose time has run out, the earliest first.
@@ -94,7 +102,7 @@ impl View<'_> {
     /// [`StoreError`] when the database fails.
     pub fn next_expiry(&self) -> Result<Option<Timestamp>, StoreError> {
         let sql = "SELECT min(expires_at) FROM task WHERE state = 'active'";
-        let ms: Option<Option<i64>> = self.row(sql, [], |row| row.get(0))?;
+        let ms: Option<Option<i64>> = self.row(sql, (), |row| row.get(0))?;
         Ok(ms.flatten().map(Timestamp::from_ms))
     }
 
@@ -116,7 +124,7 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn held_tasks(&self) -> Result<Vec<Task>, StoreError> {
-        self.docs("task", "SELECT doc FROM task WHERE held = 1 AND state = 'active' ORDER BY n", [])
+        self.docs("task", "SELECT doc FROM task WHERE held = 1 AND state = 'active' ORDER BY n", ())
     }
 
     /// Every active task of an agent.
@@ -147,7 +155,11 @@ impl Tx<'_> {
         let parent = task.parent.as_ref().map(|p| p.as_str());
         let doc = text("task", task)?;
         let (tenant, id, agent) = (task.tenant.as_str(), task.id.as_str(), task.agent.as_str());
-        self.execute(sql, params![tenant, id, agent, parent, state.as_str(), expires_at, task.held, doc])?;
+        self.execute(sql, (tenant, id, agent, parent, state.as_str(), expires_at, task.held, doc))?;
+        if state == TaskStatus::Ended {
+            self.order(&Cut::Task(task.tenant.clone(), task.id.clone()))?;
+            self.forget_hold(&task.tenant, &task.id)?;
+        }
         self.bump(Subject::task(&task.tenant, &task.id))
     }
 }

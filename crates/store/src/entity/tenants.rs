@@ -12,7 +12,7 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn tenants(&self) -> Result<Vec<TenantName>, StoreError> {
-        let names: Vec<String> = self.rows("SELECT name FROM tenant ORDER BY name", [], |row| row.get(0))?;
+        let names: Vec<String> = self.rows("SELECT name FROM tenant ORDER BY name", (), |row| row.get(0))?;
         names.iter().map(|n| TenantName::parse(n).map_err(|e| StoreError::document("tenant", e))).collect()
     }
 }

@@ -8,9 +8,11 @@ use accredit_ledger::hash::Hash;
 use accredit_ledger::head::Head;
 
 use crate::error::StoreError;
+use crate::ledger::fork::Fork;
 use crate::ledger::head::HeadFileError;
 use crate::ledger::tree::{TreeHead, flat};
-use crate::store::Store;
+use crate::postgres::Led;
+use crate::store::{Backend, Store};
 use crate::tx::now;
 use crate::view::View;
 
@@ -40,6 +42,9 @@ pub enum SignError {
     /// A checkpoint of this size with another root was signed before.
     #[error("a checkpoint of {0} entries was signed with another root")]
     Equivocation(u64),
+    /// The database does not continue what this replica has seen of the ledger.
+    #[error("the database does not continue the ledger head that this replica knows")]
+    Diverged,
     /// The signer failed.
     #[error("the checkpoint cannot be signed: {0}")]
     Signer(#[from] CheckpointError),
@@ -55,7 +60,7 @@ impl View<'_> {
     /// [`StoreError`] when the database fails.
     pub fn latest_checkpoint(&self) -> Result<Option<SignedHead>, StoreError> {
         let sql = "SELECT size, root, note FROM checkpoint ORDER BY size DESC LIMIT 1";
-        signed(self.row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
+        signed(self.row(sql, (), |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?)
     }
 
     /// The oldest checkpoint of at least `size` entries: what an entry or an old head is proved against.
@@ -106,7 +111,11 @@ impl Store {
         if self.fork().is_some() {
             return Err(StoreError::from(crate::error::Cause::Forked).into());
         }
-        let (tree, last) = self.read(|view| Ok((view.tree_head()?, view.latest_checkpoint()?))).await?;
+        if !self.leads().await? {
+            return Ok(self.of_installation().read(|view| view.latest_checkpoint()).await?);
+        }
+        let (tree, last) =
+            self.of_installation().read(|view| Ok((view.tree_head()?, view.latest_checkpoint()?))).await?;
         match &last {
             Some(last) if last.size == tree.size && last.root != tree.root => {
                 return Err(SignError::Equivocation(tree.size));
@@ -115,13 +124,52 @@ impl Store {
             _ if tree.size <= tree.floor => return Ok(last),
             _ => {}
         }
+        self.continues(expected.as_ref(), &tree).await?;
         let note = sign(tree.size, &tree.root)?;
         let head = head_of(&note, &tree)?;
         self.replace_head(&mut expected, head).await?;
         let kept = SignedHead { size: tree.size, root: tree.root, note };
-        self.keep_checkpoint(kept.clone(), tree.epoch, last.map(|l| l.size)).await?;
+        if !self.keep_checkpoint(kept.clone(), tree.epoch, last.as_ref().map(|l| l.size)).await? {
+            return Ok(last);
+        }
         self.stats().checkpointed.store(kept.size, Ordering::Relaxed);
         Ok(Some(kept))
+    }
+
+    /// Follows the checkpoints that others sign: the head outside is replaced by the newest, if that continues it.
+    ///
+    /// # Errors
+    /// [`SignError`]; [`SignError::Diverged`] when the database does not continue what this replica has seen.
+    pub async fn follow(&self) -> Result<(), SignError> {
+        let mut expected = self.ledger().await;
+        if self.fork().is_some() {
+            return Err(StoreError::from(crate::error::Cause::Forked).into());
+        }
+        let store = self.of_installation();
+        let (tree, latest) = store.read(|view| Ok((view.tree_head()?, view.latest_checkpoint()?))).await?;
+        let Some(latest) = latest else { return Ok(()) };
+        self.stats().checkpointed.store(latest.size, Ordering::Relaxed);
+        self.stats().integrated.store(tree.size, Ordering::Relaxed);
+        if expected.as_ref().is_some_and(|head| head.size() >= latest.size) {
+            return Ok(());
+        }
+        self.continues(expected.as_ref(), &tree).await?;
+        let signed = TreeHead { size: latest.size, root: latest.root, ..tree };
+        let head = head_of(&latest.note, &signed)?;
+        self.replace_head(&mut expected, head).await
+    }
+
+    /// Makes sure that the tree continues the head that this replica knows. With one writer it cannot be otherwise;
+    /// with many, others have written it.
+    async fn continues(&self, known: Option<&Head>, tree: &TreeHead) -> Result<(), SignError> {
+        let (Some(known), Backend::Postgres(_)) = (known.cloned(), &**self.backend()) else { return Ok(()) };
+        let size = known.size();
+        let goes_on = size <= tree.size && known.epoch() <= tree.epoch;
+        if goes_on && self.of_installation().read(move |view| view.root_at(size)).await? == *known.root() {
+            return Ok(());
+        }
+        self.set_fork(Some(Fork::diverged(known, *tree)));
+        Err(SignError::Diverged)
     }
 
     /// Compare-and-set on the file outside: what is there must be what was written last.
@@ -138,20 +186,23 @@ impl Store {
         Ok(())
     }
 
+    /// Keeps the checkpoint, if it is made after the newest one; `false`: another replica leads.
     async fn keep_checkpoint(
         &self,
         kept: SignedHead,
         epoch: u64,
         last: Option<u64>,
-    ) -> Result<(), SignError> {
+    ) -> Result<bool, SignError> {
+        if let Backend::Postgres(_) = &**self.backend() {
+            let keeping = self.with_leader(move |leader| leader.keep(&kept, epoch, now(), last));
+            return Ok(matches!(keeping.await?, Led::Done(())));
+        }
         let change = self.change(move |tx| {
-            let sql = "INSERT INTO checkpoint (size, epoch, root, note, at)
-                SELECT ?1, ?2, ?3, ?4, ?5 WHERE (SELECT max(size) FROM checkpoint) IS ?6";
-            let row = (kept.size, epoch, kept.root.as_bytes(), kept.note, now().as_ms(), last);
-            match tx.execute(sql, row)? {
-                1 => Ok(()),
-                _ => Err(StoreError::Tree("somebody else signed a checkpoint".into())),
+            if tx.latest_checkpoint()?.map(|newest| newest.size) != last {
+                return Err(StoreError::Tree("somebody else signed a checkpoint".into()));
             }
+            let sql = "INSERT INTO checkpoint (size, epoch, root, note, at) VALUES (?1, ?2, ?3, ?4, ?5)";
+            tx.execute(sql, (kept.size, epoch, kept.root.as_bytes(), kept.note, now().as_ms())).map(|_| true)
         });
         Ok(change.await.map_err(flat)?)
     }

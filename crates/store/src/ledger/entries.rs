@@ -4,11 +4,10 @@ use accredit_core::event::Event;
 use accredit_core::id::TenantName;
 use accredit_core::time::Timestamp;
 use accredit_ledger::{Entry, EntryError};
-use rusqlite::types::Value as Sql;
-use rusqlite::{Row, params_from_iter};
 use serde_json::{Map, Value};
 
 use crate::error::StoreError;
+use crate::sql::{Conn, Owned, Row};
 use crate::view::View;
 
 /// Most entries that one search returns: a page that a person or a client can take.
@@ -17,6 +16,14 @@ pub const ENTRIES_MAX: usize = 1_000;
 /// Fields of the body that have a column of their own, in the order of the columns.
 const COLUMNS: [&str; 8] =
     ["task", "agent", "resource", "credential", "decision", "request", "workflow", "outcome"];
+
+/// How an entry arrives in a database with many writers: without a place.
+pub(crate) const ARRIVE: &str = "INSERT INTO arrival (tenant, body) VALUES (?1, ?2)";
+
+/// The fields of an entry that are searched for.
+pub(crate) fn columns(entry: &Entry) -> [Option<&str>; 8] {
+    COLUMNS.map(|field| entry.text(field))
+}
 
 /// An entry that was checked and encoded, before it has its place.
 pub(crate) struct NewEntry {
@@ -41,15 +48,35 @@ impl NewEntry {
         Ok(Self { entry, bytes })
     }
 
-    /// Writes the row.
-    pub(crate) fn insert(&self, view: &View<'_>, seq: u64) -> Result<(), StoreError> {
+    /// Writes the row, at its place where the one writer counts them; else it gets its place later, from the leader.
+    pub(crate) fn insert(&self, view: &View<'_>, place: Option<u64>) -> Result<(), StoreError> {
+        match place {
+            Some(seq) => self.insert_at(view, seq),
+            None => self.arrive(view),
+        }
+    }
+
+    fn arrive(&self, view: &View<'_>) -> Result<(), StoreError> {
+        view.execute(ARRIVE, (self.entry.tenant(), &self.bytes)).map(|_| ())
+    }
+
+    /// Whose entry it is.
+    pub(crate) fn tenant(&self) -> &str {
+        self.entry.tenant()
+    }
+
+    /// The bytes that are hashed and proved.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    fn insert_at(&self, view: &View<'_>, seq: u64) -> Result<(), StoreError> {
         let sql =
             "INSERT INTO entry (seq, tenant, kind, at, task, agent, resource, credential, decision, request,
             workflow, outcome, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)";
-        let [task, agent, resource, credential, decision, request, workflow, outcome] =
-            COLUMNS.map(|field| self.entry.text(field));
+        let [task, agent, resource, credential, decision, request, workflow, outcome] = columns(&self.entry);
         let e = &self.entry;
-        let row = rusqlite::params![
+        let row = (
             seq,
             e.tenant(),
             e.kind(),
@@ -62,8 +89,8 @@ impl NewEntry {
             request,
             workflow,
             outcome,
-            self.bytes
-        ];
+            &self.bytes,
+        );
         view.execute(sql, row).map(|_| ())
     }
 }
@@ -122,15 +149,20 @@ pub struct EntryFilter {
 
 impl EntryFilter {
     /// The query and its values. Only fixed texts make up the query.
-    fn query(&self) -> (String, Vec<Sql>) {
-        let mut sql = String::from("SELECT seq, body FROM entry WHERE 1");
-        let mut values: Vec<Sql> = Vec::new();
-        let mut also = |condition: &str, value: Sql| {
+    fn query(&self, conn: Conn<'_>) -> (String, Vec<Owned>) {
+        let mut sql = String::from("SELECT seq, body FROM entry WHERE TRUE");
+        let mut values: Vec<Owned> = Vec::new();
+        let mut also = |condition: &str, value: Owned| {
             sql.push_str(" AND ");
             sql.push_str(condition);
             values.push(value);
         };
-        // Most telling first: the first one given chooses the index, and `+` keeps the others out of that choice.
+        // Most telling first: in SQLite the first one given chooses the index, and `+` keeps the others out of that
+        // choice. PostgreSQL knows how often values occur and chooses by itself.
+        let aside = match conn {
+            Conn::Sqlite(_) => "+",
+            Conn::Postgres(_) => "",
+        };
         let texts = [
             ("decision", &self.decision),
             ("task", &self.task),
@@ -142,12 +174,12 @@ impl EntryFilter {
             ("outcome", &self.outcome),
         ];
         if let Some(tenant) = &self.tenant {
-            also("tenant = ?", Sql::from(tenant.as_str().to_owned()));
+            also("tenant = ?", Owned::Text(tenant.as_str().to_owned()));
         }
         let given = texts.into_iter().filter_map(|(column, value)| Some((column, value.clone()?)));
         for (place, (column, value)) in given.enumerate() {
-            let plus = if place == 0 { "" } else { "+" };
-            also(&format!("{plus}{column} = ?"), Sql::from(value));
+            let plus = if place == 0 { "" } else { aside };
+            also(&format!("{plus}{column} = ?"), Owned::Text(value));
         }
         let numbers = [
             ("at >= ?", self.since.map(Timestamp::as_ms)),
@@ -156,22 +188,22 @@ impl EntryFilter {
         ];
         for (condition, value) in numbers {
             if let Some(value) = value {
-                also(condition, Sql::from(value));
+                also(condition, Owned::Integer(value));
             }
         }
         if !self.kinds.is_empty() {
             let marks = vec!["?"; self.kinds.len()].join(", ");
             sql.push_str(&format!(" AND kind IN ({marks})"));
-            values.extend(self.kinds.iter().cloned().map(Sql::from));
+            values.extend(self.kinds.iter().cloned().map(Owned::Text));
         }
         let limit = if self.limit == 0 { ENTRIES_MAX } else { self.limit.min(ENTRIES_MAX) };
         sql.push_str(" ORDER BY seq DESC LIMIT ?");
-        values.push(Sql::from(limit as i64));
+        values.push(Owned::Integer(i64::try_from(limit).unwrap_or(i64::MAX)));
         (sql, values)
     }
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredEntry> {
+fn stored(row: &Row<'_>) -> Result<StoredEntry, StoreError> {
     Ok(StoredEntry { seq: row.get(0)?, bytes: row.get(1)? })
 }
 
@@ -181,8 +213,8 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn entries(&self, filter: &EntryFilter) -> Result<Vec<StoredEntry>, StoreError> {
-        let (sql, values) = filter.query();
-        self.rows(&sql, params_from_iter(values), stored)
+        let (sql, values) = filter.query(self.conn());
+        self.rows(&sql, values, stored)
     }
 
     /// The entry at a place in the ledger, whoever's it is.
@@ -219,7 +251,7 @@ impl View<'_> {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn ledger_size(&self) -> Result<u64, StoreError> {
-        let last: Option<Option<u64>> = self.row("SELECT max(seq) FROM entry", [], |row| row.get(0))?;
+        let last: Option<Option<u64>> = self.row("SELECT max(seq) FROM entry", (), |row| row.get(0))?;
         Ok(last.flatten().map_or(0, |seq| seq + 1))
     }
 }
@@ -231,12 +263,12 @@ mod tests {
     /// How SQLite goes about a search.
     fn plan(filter: EntryFilter) -> String {
         let mut connection = rusqlite::Connection::open_in_memory().expect("memory");
-        crate::migrate::migrate(&mut connection).expect("a schema");
+        crate::sqlite::migrate(&mut connection).expect("a schema");
         let tenant = TenantName::parse("acme").ok();
-        let (sql, values) = EntryFilter { tenant, before_seq: Some(9), ..filter }.query();
-        let view = View::new(&connection);
-        let steps =
-            view.rows(&format!("EXPLAIN QUERY PLAN {sql}"), params_from_iter(values), |row| row.get(3));
+        let conn = Conn::Sqlite(&connection);
+        let (sql, values) = EntryFilter { tenant, before_seq: Some(9), ..filter }.query(conn);
+        let view = View::new(conn);
+        let steps = view.rows(&format!("EXPLAIN QUERY PLAN {sql}"), values, |row| row.get(3));
         let steps: Vec<String> = steps.expect("a plan");
         steps.join("; ")
     }

@@ -5,7 +5,6 @@
 
 use accredit_ledger::entry::INSTALL_TENANT;
 use accredit_ledger::head::{Head, Standing};
-use rusqlite::Connection;
 use serde_json::{Map, Value};
 
 use crate::error::StoreError;
@@ -45,6 +44,14 @@ pub struct Fork {
     origin: Option<String>,
 }
 
+impl Fork {
+    /// A database that others work on, and that does not go on from what was seen of it.
+    pub(crate) fn diverged(outside: Head, inside: TreeHead) -> Self {
+        let origin = Some(outside.origin().to_owned());
+        Self { kind: ForkKind::Diverged, outside: Some(outside), inside, origin }
+    }
+}
+
 impl std::fmt::Display for Fork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self.kind {
@@ -59,11 +66,7 @@ impl std::fmt::Display for Fork {
 }
 
 /// Compares the database with the head outside.
-pub(crate) fn find(
-    connection: &Connection,
-    file: &HeadFile,
-) -> Result<(Option<Fork>, Option<Head>), StoreError> {
-    let view = View::new(connection);
+pub(crate) fn find(view: &View<'_>, file: &HeadFile) -> Result<(Option<Fork>, Option<Head>), StoreError> {
     let inside = view.tree_head()?;
     let origin = view.latest_checkpoint()?.as_ref().and_then(SignedHead::origin);
     let fork = |kind, outside: Option<Head>| Fork { kind, outside, inside, origin: origin.clone() };
@@ -73,7 +76,7 @@ pub(crate) fn find(
         Err(HeadFileError::Malformed(_)) => return Ok((Some(fork(ForkKind::Unreadable, None)), None)),
         Err(error @ HeadFileError::Io { .. }) => return Err(StoreError::Tree(error.to_string())),
     };
-    let kind = match standing(&view, &outside, inside, origin.as_deref()) {
+    let kind = match standing(view, &outside, inside, origin.as_deref()) {
         Ok(Standing::Same | Standing::Ahead { .. }) => None,
         Ok(Standing::RolledBack { missing }) => Some(ForkKind::RolledBack { missing }),
         // Tiles that cannot give the root are not those that were signed.
@@ -127,7 +130,7 @@ impl Store {
         })
         .await?;
         *expected = head;
-        self.clear_fork();
+        self.set_fork(None);
         Ok(())
     }
 }

@@ -5,14 +5,22 @@ use accredit_ledger::hash::{HASH_BYTES, Hash, empty_root, leaf_hash};
 use accredit_ledger::tile::{Bundle, TILE_WIDTH, Tile};
 use accredit_ledger::tree::{self, Appended, TreeError};
 use rusqlite::OptionalExtension as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::error::{ChangeError, StoreError};
-use crate::store::Store;
+use crate::postgres::{Leader, Led};
+use crate::store::{Backend, Store};
 use crate::tx::Tx;
 use crate::view::View;
 
 /// Most entries that one step puts into the tree: their bytes are in memory at once, some 5 MB.
 pub const INTEGRATE_MAX: usize = 4_096;
+
+/// How long a reader waits for the newest entries to get their place: longer than a new leader needs to take over.
+pub(crate) const PLACED_TIME_MAX: Duration = Duration::from_secs(8);
+/// How often it looks.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// The integrated part: how many entries, and their root.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +43,7 @@ impl<E: std::fmt::Display> From<TreeError<E>> for StoreError {
 
 pub(crate) fn create(connection: &rusqlite::Connection) -> Result<(), StoreError> {
     let there: Option<i64> =
-        connection.query_row("SELECT 1 FROM tree WHERE id = 1", [], |row| row.get(0)).optional()?;
+        connection.query_row("SELECT 1 FROM tree WHERE id = 1", (), |row| row.get(0)).optional()?;
     if there.is_none() {
         let sql = "INSERT INTO tree (id, size, root, epoch, floor) VALUES (1, 0, ?1, 0, 0)";
         connection.execute(sql, [empty_root().as_bytes()])?;
@@ -50,7 +58,7 @@ impl View<'_> {
     /// [`StoreError`] when the database fails.
     pub fn tree_head(&self) -> Result<TreeHead, StoreError> {
         let row: Option<(u64, Vec<u8>, u64, u64)> =
-            self.row("SELECT size, root, epoch, floor FROM tree WHERE id = 1", [], |row| {
+            self.row("SELECT size, root, epoch, floor FROM tree WHERE id = 1", (), |row| {
                 Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
             })?;
         let (size, root, epoch, floor) = row.ok_or_else(|| StoreError::Tree("its row is missing".into()))?;
@@ -174,15 +182,86 @@ impl Store {
     /// [`StoreError`] when the database fails or an entry is missing.
     pub async fn integrate(&self, max: usize) -> Result<TreeHead, StoreError> {
         let _one_at_a_time = self.ledger().await;
-        let max = max.clamp(1, INTEGRATE_MAX);
+        let head = match &**self.backend() {
+            Backend::Sqlite(_) => self.integrate_own(max.clamp(1, INTEGRATE_MAX)).await?,
+            Backend::Postgres(_) => self.integrate_led(max).await?,
+        };
+        self.stats().integrated.store(head.size, std::sync::atomic::Ordering::Relaxed);
+        Ok(head)
+    }
+
+    /// With one writer: entries have their places, and get into the tree.
+    async fn integrate_own(&self, max: usize) -> Result<TreeHead, StoreError> {
         // A reader sees only what was committed and flushed: nothing else gets a place.
         let Some(step) = self.read(move |view| next_step(view, max)).await? else {
             return self.read(|view| view.tree_head()).await;
         };
         let head = TreeHead { size: step.appended.size, root: step.appended.root, ..step.before };
         self.change(move |tx| write_step(tx, &step)).await.map_err(flat)?;
-        self.stats().integrated.store(head.size, std::sync::atomic::Ordering::Relaxed);
         Ok(head)
+    }
+
+    /// With many writers: the leader gives entries their places, and puts them into the tree.
+    async fn integrate_led(&self, max: usize) -> Result<TreeHead, StoreError> {
+        match self.with_leader(move |leader| leader.integrate(max)).await? {
+            Led::Done(head) => Ok(head),
+            Led::ByAnother => self.of_installation().read(|view| view.tree_head()).await,
+        }
+    }
+
+    /// Whether this replica is the one that gives places, signs and does what is done once for all of them. The only
+    /// one always is.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub async fn leads(&self) -> Result<bool, StoreError> {
+        match &**self.backend() {
+            Backend::Sqlite(_) => Ok(true),
+            Backend::Postgres(_) => Ok(matches!(self.with_leader(Leader::lead).await?, Led::Done(()))),
+        }
+    }
+
+    /// Works as the leader does, on a thread where waiting harms nobody.
+    pub(crate) async fn with_leader<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Leader) -> Result<Led<T>, StoreError> + Send + 'static,
+    ) -> Result<Led<T>, StoreError> {
+        let backend = Arc::clone(self.backend());
+        let working = tokio::task::spawn_blocking(move || match &*backend {
+            Backend::Sqlite(_) => Ok(Led::ByAnother),
+            Backend::Postgres(postgres) => work(postgres.leader()),
+        });
+        working.await.unwrap_or_else(|_| Err(crate::error::Cause::Panicked.into()))
+    }
+
+    /// Waits until everything that was durable before has its place in the ledger, so that a reader finds it there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails, or nobody gives places for 8 s.
+    pub async fn placed(&self) -> Result<(), StoreError> {
+        let Backend::Postgres(_) = &**self.backend() else { return Ok(()) };
+        let store = self.of_installation();
+        let sql = "SELECT CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT)";
+        let now: String =
+            store.read(move |view| view.row(sql, (), |row| row.get(0))).await?.unwrap_or_default();
+        let until = Instant::now() + PLACED_TIME_MAX;
+        loop {
+            let now = now.clone();
+            let sql = "SELECT count(*) FROM arrival, tree WHERE tree.id = 1
+                AND (arrival.era, arrival.tx, arrival.n) > (tree.last_era, tree.last_tx, tree.last_n)
+                AND arrival.tx < CAST(CAST(?1 AS TEXT) AS XID8)";
+            let waiting =
+                store.read(move |view| view.row(sql, [now.as_str()], |row| row.get::<u64>(0))).await?;
+            if waiting == Some(0) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(StoreError::Tree(
+                    "the newest entries have no place yet: nobody gives places".into(),
+                ));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
     }
 }
 

@@ -44,9 +44,11 @@ impl Store {
         // Nothing is signed between the reading of the head and that of the checkpoint.
         let signing = self.ledger().await;
         let head = self.with_head_file(|file| Ok::<_, VerifyAllError>(file.read()?)).await?;
-        let latest = self.read(|view| view.latest_checkpoint()).await?.ok_or(VerifyAllError::NoCheckpoint)?;
+        let store = self.of_installation();
+        let latest =
+            store.read(|view| view.latest_checkpoint()).await?.ok_or(VerifyAllError::NoCheckpoint)?;
         drop(signing);
-        let verified = self.read(move |view| {
+        let verified = store.read(move |view| {
             let expected =
                 Expected { log: &log, latest: &latest.note, head: head.as_ref(), tail: Tail::Count };
             Ok(run(view, &expected, latest.size, &progress))

@@ -3,9 +3,10 @@
 
 #![allow(dead_code, reason = "every test file uses its own part")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use accredit_core::action::{Action, Call};
 use accredit_core::agent::{Agent, AgentStatus};
@@ -34,8 +35,11 @@ use accredit_identity::key_set::{KeyId, KeySet, KeyState, TokenKey};
 use accredit_identity::spiffe::{AgentKind, SpiffeId};
 use accredit_identity::token::{Expected, Subject, TaskTokenClaims, mint, verify};
 use accredit_store::{
-    ChangeError, PolicySetRow, RecordError, Settled, Snapshot, Store, StoreConfig, StoreError,
+    Address, ChangeError, EntryFilter, OpenError, PolicySetRow, RecordError, Settled, SharedConfig, Snapshot,
+    Store, StoreConfig, StoreError, StoredEntry, prepare,
 };
+use accredit_tests_postgres::{Cluster, Database, Role};
+use tempfile::TempDir;
 
 pub(crate) const START_MS: i64 = 1_795_000_000_000;
 pub(crate) const POLICIES: &str = "permit(principal, action, resource) when { context.approval.granted };
@@ -56,7 +60,91 @@ pub(crate) fn config(directory: &Path) -> StoreConfig {
 }
 
 pub(crate) fn open(directory: &Path) -> Store {
-    Store::open(config(directory)).expect("the store opens")
+    // A program that another test starts at this moment holds a lock that was given up for as long as it takes to
+    // become that program.
+    for _ in 0..200 {
+        match Store::open(config(directory)) {
+            Err(OpenError::InUse(_)) => std::thread::sleep(Duration::from_millis(5)),
+            opened => return opened.expect("the store opens"),
+        }
+    }
+    panic!("`{}` stays in use", directory.display());
+}
+
+/// Where a store of one test keeps its state.
+pub(crate) enum Place {
+    Embedded(TempDir),
+    Shared(TempDir, Box<Database>, AtomicU64),
+}
+
+impl Place {
+    pub(crate) fn embedded() -> Self {
+        Self::Embedded(directory())
+    }
+
+    pub(crate) fn shared() -> Self {
+        let prepared = |database: &Database| {
+            let owner = Address::parse(&database.url(Role::Owner), None).expect("an address");
+            run(prepare(&owner, Role::Service.name())).expect("the schema is made");
+        };
+        Self::Shared(
+            directory(),
+            Box::new(Cluster::shared().database_like("accredit", prepared)),
+            AtomicU64::new(0),
+        )
+    }
+
+    /// Opens the store; on a shared database as one more replica, with a head of its own.
+    pub(crate) async fn open(&self) -> Store {
+        match self {
+            Self::Embedded(directory) => open(directory.path()),
+            Self::Shared(_, database, opened) => {
+                let config = SharedConfig {
+                    address: Address::parse(&database.url(Role::Service), None).expect("an address"),
+                    head_path: self.head(opened.fetch_add(1, Ordering::Relaxed)),
+                    readers: 2,
+                    queue_max: 4_096,
+                };
+                Store::connect(config).await.expect("the store opens")
+            }
+        }
+    }
+
+    /// Where the replica that was opened as this one keeps its head of the ledger.
+    pub(crate) fn head(&self, replica: u64) -> PathBuf {
+        match self {
+            Self::Embedded(directory) => config(directory.path()).head_path,
+            Self::Shared(directory, ..) => directory.path().join(format!("ledger.head.{replica}")),
+        }
+    }
+}
+
+fn directory() -> TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+/// Runs the same test on both databases.
+pub(crate) fn on_both(test: impl AsyncFn(&Place)) {
+    for place in [Place::embedded(), Place::shared()] {
+        run(test(&place));
+    }
+}
+
+/// Gives everything that was durable before its place in the ledger, as the jobs of the authority do.
+pub(crate) async fn place_all(store: &Store) {
+    store.flushed().await;
+    let (mut placed, placing) = (false, store.placed());
+    tokio::pin!(placing);
+    while !placed {
+        store.integrate(4_096).await.expect("integrated");
+        placed = tokio::time::timeout(Duration::from_millis(5), &mut placing).await.is_ok();
+    }
+}
+
+/// Entries that fit, newest first, everything that was durable before included.
+pub(crate) async fn entries(store: &Store, filter: EntryFilter) -> Vec<StoredEntry> {
+    place_all(store).await;
+    store.read(move |view| view.entries(&filter)).await.expect("read")
 }
 
 /// 16 bytes that no other call gives.
@@ -153,6 +241,11 @@ impl World {
         world
     }
 
+    /// The same world through another store on the same database.
+    pub(crate) fn through(&self, store: Store) -> Self {
+        Self { store, ..self.clone() }
+    }
+
     async fn furnish(&self) {
         let (tenant, digest) = (self.tenant.clone(), self.policies.digest());
         let change = self.store.change(move |tx| -> Result<(), StoreError> {
@@ -207,7 +300,7 @@ impl World {
     pub(crate) async fn put(&self, task: Task) {
         let change = self.store.change(move |tx| -> Result<(), StoreError> {
             tx.put_task(&task)?;
-            tx.append(event::about_task("task.started", &task)).map(|_| ())
+            tx.append(event::about_task("task.started", &task))
         });
         change.await.expect("put");
     }
@@ -250,8 +343,8 @@ impl World {
         Caller::from_token(verified, &possession).expect("a caller")
     }
 
-    pub(crate) fn snapshot(&self, task: &Task) -> Snapshot {
-        self.store.snapshot(&self.tenant, &task.id, &endpoint()).expect("facts")
+    pub(crate) async fn snapshot(&self, task: &Task) -> Snapshot {
+        self.store.snapshot(&self.tenant, &task.id, &endpoint()).await.expect("facts")
     }
 
     pub(crate) fn decide(&self, caller: &Caller, snapshot: &Snapshot, method: &str, path: &str) -> Decision {
@@ -289,7 +382,7 @@ impl World {
     /// The whole path as a use case walks it: facts, decision, record, and again when something moved.
     pub(crate) async fn use_once(&self, caller: &Caller, task: &Task, method: &str, path: &str) -> Recorded {
         for _ in 0..100 {
-            let snapshot = self.snapshot(task);
+            let snapshot = self.snapshot(task).await;
             let decision = self.decide(caller, &snapshot, method, path);
             match self.record(decision, &snapshot).await {
                 Ok(recorded) => return recorded,
@@ -323,6 +416,7 @@ pub(crate) async fn entries_of(
     tenant: &TenantName,
     decision: &DecisionId,
 ) -> Vec<(String, String)> {
+    place_all(store).await;
     let (tenant, decision) = (tenant.clone(), decision.to_string());
     let entries = store.read(move |view| view.decision_entries(&tenant, &decision)).await.expect("read");
     let shown = |e: &accredit_store::StoredEntry| {
@@ -333,6 +427,6 @@ pub(crate) async fn entries_of(
 }
 
 pub(crate) fn run<F: Future>(work: F) -> F::Output {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build();
     runtime.expect("a runtime").block_on(work)
 }

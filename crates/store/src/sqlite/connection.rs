@@ -1,6 +1,6 @@
 //! Connections: how the database file is opened, and the pools of readers.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -9,6 +9,9 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::StoreError;
+use crate::sql::Conn;
+use crate::store::OpenError;
+use crate::view::View;
 
 /// How long SQLite waits for a lock that only a checkpoint of ours can hold.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -24,6 +27,20 @@ pub(crate) fn create_file(path: &Path) -> std::io::Result<()> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?.sync_all()?;
     let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
     File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Keeps other processes away from the database for as long as the file that this gives is open.
+pub(crate) fn lock(path: &Path) -> Result<File, OpenError> {
+    let mut name = path.to_owned().into_os_string();
+    name.push(".lock");
+    let path = PathBuf::from(name);
+    let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+    let file = file.map_err(|error| OpenError::Lock { path: path.clone(), error })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse(path)),
+        Err(TryLockError::Error(error)) => Err(OpenError::Lock { path, error }),
+    }
 }
 
 /// Opens the connection that writes.
@@ -78,11 +95,11 @@ impl Pool {
     /// Runs `read` on a connection inside one read transaction, so that all its queries see one moment.
     pub(crate) fn with<R, E: From<StoreError>>(
         &self,
-        read: impl FnOnce(&Connection) -> Result<R, E>,
+        read: impl FnOnce(&View<'_>) -> Result<R, E>,
     ) -> Result<R, E> {
         let lent = self.lend()?;
         let transaction = lent.connection().unchecked_transaction().map_err(StoreError::from)?;
-        let result = read(&transaction);
+        let result = read(&View::new(Conn::Sqlite(&transaction)));
         // A refusal leaves the connection as good as it was; a failure or a panic does not.
         if transaction.finish().is_ok() {
             lent.keep();

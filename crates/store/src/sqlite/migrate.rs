@@ -8,8 +8,7 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::StoreError;
 
 /// Every migration, in order; the first has number 1.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001.sql"), include_str!("../migrations/0002.sql")];
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/sqlite/0001.sql")];
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]

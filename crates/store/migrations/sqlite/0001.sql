@@ -176,6 +176,14 @@ CREATE TABLE usage (
     PRIMARY KEY (tenant, task, place)
 ) STRICT, WITHOUT ROWID;
 
+-- How sensitive the resources are that a task may have had an answer from: at most four rows for each task.
+CREATE TABLE seen (
+    tenant TEXT NOT NULL,
+    task TEXT NOT NULL,
+    sensitivity TEXT NOT NULL,
+    PRIMARY KEY (tenant, task, sensitivity)
+) STRICT, WITHOUT ROWID;
+
 -- Actions that were let out and have no outcome yet: what their second entry needs.
 CREATE TABLE open_action (
     tenant TEXT NOT NULL,

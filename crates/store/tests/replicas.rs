@@ -1,0 +1,302 @@
+//! Several replicas on one database: what one of them ends is over on all of them, one of them gives places in the
+//! ledger, and each is bound by the database's own rules.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use accredit_core::resource::Mode;
+use accredit_core::text::Reason;
+use accredit_ledger::checkpoint::Checkpoint;
+use accredit_ledger::note::Signer;
+use accredit_store::{Address, Cut, OpenError, RecordError, SchemaError, SharedConfig, Store, prepare};
+use accredit_tests_postgres::{Cluster, Database, Role};
+use common::{Place, World, agent, entries_of, now, place_all, resource, run};
+
+const ORIGIN: &str = "accredit.test/ledger";
+
+fn database(place: &Place) -> &Database {
+    match place {
+        Place::Shared(_, database, _) => database,
+        Place::Embedded(_) => panic!("a file is not shared"),
+    }
+}
+
+/// The same world as another replica sees it.
+async fn elsewhere(world: &World, place: &Place) -> World {
+    world.through(place.open().await)
+}
+
+// case: REV-01, REV-06
+#[test]
+fn what_one_replica_ended_no_other_records_a_use_of() {
+    let place = Place::shared();
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let two = elsewhere(&one, &place).await;
+        let task = one.start(&["github: *"]).await;
+        let caller = one.caller(&task);
+        assert!(two.use_once(&caller, &task, "GET", "/").await.permit().is_ok());
+        // The other replica has the facts in memory, and is told of nothing.
+        let (snapshot, orders) = (two.snapshot(&task).await, two.store.cut_orders());
+        let carrying_out = tokio::spawn(carry_out(orders.expect("nobody else takes them")));
+        one.end(&task).await.expect("ended");
+        let late = two.decide(&caller, &snapshot, "GET", "/");
+        assert!(matches!(two.record(late, &snapshot).await, Err(RecordError::Narrowed(_))));
+        let refused = two.use_once(&caller, &task, "GET", "/").await;
+        assert_eq!(refused.decision().code(), "task_ended");
+        drop((one, two));
+        let cuts = carrying_out.await.expect("no panic");
+        assert_eq!(cuts, [Cut::Task(task.tenant.clone(), task.id.clone())]);
+    });
+}
+
+async fn carry_out(mut orders: tokio::sync::mpsc::Receiver<accredit_store::CutOrder>) -> Vec<Cut> {
+    let mut cuts = Vec::new();
+    while let Some(order) = orders.recv().await {
+        cuts.push(order.cut.clone());
+    }
+    cuts
+}
+
+// case: REV-02
+#[test]
+fn a_change_that_cuts_returns_when_every_replica_has_cut_or_has_given_itself_up() {
+    let place = Place::shared();
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let two = elsewhere(&one, &place).await;
+        tokio::spawn(carry_out(one.store.cut_orders().expect("nobody else takes them")));
+        let mut orders = two.store.cut_orders().expect("nobody else takes them");
+        let task = one.start(&["github: *"]).await;
+        let ending = tokio::spawn({
+            let (one, task) = (one.clone(), task.clone());
+            async move { one.end(&task).await }
+        });
+        let order = orders.recv().await.expect("an order");
+        assert_eq!(order.cut, Cut::Task(task.tenant.clone(), task.id.clone()));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!ending.is_finished(), "it waits for the other replica");
+        drop(order);
+        ending.await.expect("no panic").expect("ended");
+        // A replica that does not carry out its orders is not waited for longer than it is taken to be there.
+        let held = agent(&one.tenant).suspend(Reason::parse("test").expect("a reason"), now());
+        let begun = Instant::now();
+        let suspended = one.store.change_and_cut(move |tx| tx.put_agent(&held)).await.expect("suspended");
+        assert_eq!(suspended.1, 0, "it has given itself up");
+        assert!(begun.elapsed() >= Duration::from_secs(3), "{:?}", begun.elapsed());
+        assert!(two.store.is_stale() && !one.store.is_stale());
+        drop(orders);
+    });
+}
+
+// case: FLT-08
+#[test]
+fn uses_of_two_replicas_that_race_changes_are_each_before_or_after() {
+    let place = Place::shared();
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let two = elsewhere(&one, &place).await;
+        for world in [&one, &two] {
+            tokio::spawn(carry_out(world.store.cut_orders().expect("nobody else takes them")));
+        }
+        for round in 0..20 {
+            let task = one.start(&["github: * calls<=9"]).await;
+            let caller = one.caller(&task);
+            let users: Vec<_> = (0..24)
+                .map(|user| {
+                    let world = if user % 2 == 0 { one.clone() } else { two.clone() };
+                    let (task, caller) = (task.clone(), caller.clone());
+                    tokio::spawn(async move { world.use_once(&caller, &task, "GET", "/").await })
+                })
+                .collect();
+            let changed = resource(&one.tenant, Mode::Enforce);
+            let change = two.store.change(move |tx| tx.put_resource(&changed));
+            change.await.expect("changed");
+            if round % 2 == 0 {
+                one.end(&task).await.expect("ended");
+                let late = two.use_once(&caller, &task, "GET", "/").await;
+                assert_eq!(late.decision().code(), "task_ended");
+            }
+            let mut allowed = 0;
+            for user in users {
+                allowed += usize::from(user.await.expect("no panic").permit().is_ok());
+            }
+            assert!(allowed <= 9, "{allowed} of 9");
+            assert!(round % 2 == 0 || allowed == 9, "{allowed} of 9");
+        }
+    });
+}
+
+#[test]
+fn one_replica_gives_places_and_another_takes_over_when_it_is_gone() {
+    let place = Place::shared();
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let two = elsewhere(&one, &place).await;
+        let task = one.start(&["github: *"]).await;
+        let caller = one.caller(&task);
+        place_all(&one.store).await;
+        let first = sign(&one.store).await.expect("the leader signs");
+        let used = two.use_once(&caller, &task, "GET", "/").await.decision().id().clone();
+        assert_eq!(sign(&two.store).await, Some(first), "another leads");
+        assert_eq!(two.store.integrate(100).await.expect("read").size, first, "and gives places");
+        assert_eq!(entries_of(&one.store, &one.tenant, &used).await.len(), 1);
+        two.store.follow().await.expect("it continues what it has seen");
+        drop(one);
+        let taking_over = async {
+            while sign(&two.store).await <= Some(first) {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), taking_over).await.expect("another takes over");
+        let three = place.open().await;
+        assert_eq!(three.fork(), None);
+        three.follow().await.expect("a checkpoint to begin with");
+        let signer = Signer::from_seed(ORIGIN, &[7; 32]).expect("a signer");
+        let report = three.verify_all(vec![signer.verifier().clone()], |_| {}).await.expect("it verifies");
+        assert!(report.size > first);
+    });
+}
+
+/// Signs as the leader does; the size of the newest checkpoint.
+async fn sign(store: &Store) -> Option<u64> {
+    let signer = Signer::from_seed(ORIGIN, &[7; 32]).expect("a signer");
+    let signed = store.checkpoint(|size, root| Checkpoint::new(ORIGIN, size, *root)?.sign(&signer)).await;
+    signed.expect("signed").map(|head| head.size)
+}
+
+// case: TEN-01, TEN-09
+#[test]
+fn every_table_is_under_row_level_security_and_without_a_scope_nothing_is_seen() {
+    let place = Place::shared();
+    run(async {
+        let world = World::on(place.open().await, "acme").await;
+        world
+            .use_once(
+                &world.caller(&world.start(&["github: *"]).await),
+                &world.start(&["github: *"]).await,
+                "GET",
+                "/",
+            )
+            .await;
+        place_all(&world.store).await;
+        let database = database(&place);
+        let service = |sql: &str| database.psql(Role::Service, &format!("SET search_path = accredit; {sql}"));
+        let unprotected = service(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace \
+             WHERE s.nspname = 'accredit' AND c.relkind = 'r' AND NOT (c.relrowsecurity AND c.relforcerowsecurity)",
+        );
+        assert_eq!(unprotected.expect("read").trim().replace("SET", ""), "");
+        let tables = service(
+            "SELECT c.relname FROM pg_class c JOIN pg_namespace s ON s.oid = c.relnamespace \
+             JOIN pg_attribute a ON a.attrelid = c.oid AND a.attname = 'tenant' AND NOT a.attisdropped \
+             WHERE s.nspname = 'accredit' AND c.relkind = 'r' AND has_table_privilege(c.oid, 'SELECT')",
+        );
+        let tables = tables.expect("read");
+        let tables: Vec<&str> = tables.lines().filter(|name| !name.is_empty() && *name != "SET").collect();
+        assert!(tables.len() > 15, "{tables:?}");
+        for table in tables {
+            for scope in ["", "SET accredit.tenants = 'other';"] {
+                let sql = format!("{scope} SELECT count(*) FROM {table} WHERE tenant <> '-'");
+                let seen = service(&sql).expect("read");
+                assert_eq!(seen.lines().last(), Some("0"), "{table} with `{scope}`");
+            }
+        }
+    });
+}
+
+// case: ADM-01, TEN-01
+#[test]
+fn the_service_cannot_change_or_remove_what_is_in_the_ledger() {
+    let place = Place::shared();
+    run(async {
+        let world = World::on(place.open().await, "acme").await;
+        world.start(&["github: *"]).await;
+        place_all(&world.store).await;
+    });
+    for table in ["arrival", "leaf", "entry", "checkpoint", "migration", "facts", "policy_set"] {
+        for change in
+            [format!("DELETE FROM {table}"), format!("TRUNCATE {table}"), format!("DROP TABLE {table}")]
+        {
+            let sql = format!("SET search_path = accredit; SET accredit.tenants = '*'; {change}");
+            let said = database(&place).psql(Role::Service, &sql).expect_err(&change);
+            assert!(
+                ["denied", "must be owner", "cannot", "is not a table"].iter().any(|no| said.contains(no)),
+                "{change}: {said}"
+            );
+        }
+    }
+    for change in
+        ["UPDATE arrival SET tenant = 'x'", "UPDATE leaf SET seq = 9", "UPDATE checkpoint SET size = 1"]
+    {
+        let sql = format!("SET search_path = accredit; SET accredit.tenants = '*'; {change}");
+        let said = database(&place).psql(Role::Service, &sql).expect_err(change);
+        assert!(said.contains("denied"), "{change}: {said}");
+    }
+}
+
+#[test]
+fn a_service_that_the_database_does_not_bind_is_refused() {
+    let place = Place::shared();
+    let database = database(&place);
+    let directory = tempfile::tempdir().expect("a directory");
+    let connect = |url: &str| {
+        let config = SharedConfig {
+            address: Address::parse(url, None).expect("an address"),
+            head_path: directory.path().join("head"),
+            readers: 1,
+            queue_max: 8,
+        };
+        run(Store::connect(config)).map(|_| ())
+    };
+    let owner = connect(&database.url(Role::Owner));
+    assert!(
+        matches!(&owner, Err(OpenError::Shared(SchemaError::TooMighty { why: "owns the tables", .. }))),
+        "{owner:?}"
+    );
+    let empty = Cluster::shared().database();
+    let unprepared = connect(&empty.url(Role::Service));
+    assert!(matches!(unprepared, Err(OpenError::Shared(SchemaError::NotPrepared))), "{unprepared:?}");
+    // This machine does not vouch for the certificate of a test.
+    let url = database.url(Role::Service);
+    let (before, _) = url.split_once("&sslrootcert").expect("a file of certificates");
+    let unknown = connect(before).expect_err("a server that nobody vouches for").to_string();
+    assert!(unknown.contains("certificate"), "{unknown}");
+}
+
+// case: FLT-20
+#[test]
+fn the_schema_is_made_once_and_a_newer_one_is_worked_on_as_far_as_it_says() {
+    let database = Cluster::shared().database();
+    let owner = Address::parse(&database.url(Role::Owner), None).expect("an address");
+    for _ in 0..2 {
+        run(prepare(&owner, Role::Service.name())).expect("made, and again nothing");
+    }
+    assert!(matches!(run(prepare(&owner, "nobody")), Err(SchemaError::NoRole(role)) if role == "nobody"));
+    let directory = tempfile::tempdir().expect("a directory");
+    let connect = || {
+        let config = SharedConfig {
+            address: Address::parse(&database.url(Role::Service), None).expect("an address"),
+            head_path: directory.path().join("head"),
+            readers: 1,
+            queue_max: 8,
+        };
+        run(Store::connect(config)).map(|_| ())
+    };
+    let newer = |works_from: u64| {
+        let sql = format!(
+            "INSERT INTO accredit.migration VALUES (9999, 'x', {works_from})
+             ON CONFLICT (number) DO UPDATE SET works_from = {works_from}"
+        );
+        database.psql(Role::Owner, &sql).expect("written");
+    };
+    newer(1);
+    connect().expect("a newer schema that this version still works with");
+    newer(9999);
+    let refused = connect();
+    assert!(
+        matches!(refused, Err(OpenError::Shared(SchemaError::Newer { works_from: 9999, .. }))),
+        "{refused:?}"
+    );
+}
