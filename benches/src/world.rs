@@ -152,7 +152,7 @@ impl World {
     pub(crate) async fn start(&self) -> Result<Started, Failure> {
         let url = format!("{}/v1/tasks", self.authority.settings().issuer);
         let proof = mint_proof(&self.key, "POST", &url, None, machine::now(), random())?;
-        let possession = self.authority.possession_only("POST", &url, &proof).map_err(said)?;
+        let possession = self.authority.possession_only("POST", &url, &proof).await.map_err(said)?;
         let me = rustix::process::getpid().as_raw_nonzero().get().unsigned_abs();
         let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         let peer = AgentProof::Peer(SocketPeer::observed(uid, gid, me, None), agent()?);

@@ -150,6 +150,14 @@ impl Agent {
         }
     }
 
+    /// Sends a request that attaches a connection as it stands; the status of its answer.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached.
+    pub fn send_attach(&self, request: &str) -> io::Result<u16> {
+        Ok(Connection::open(self.to.1)?.exchange(request.as_bytes())?.status)
+    }
+
     /// The request that attaches a connection.
     ///
     /// # Errors

@@ -64,6 +64,19 @@ fn what_one_replica_revokes_is_over_on_the_other_when_it_returns() {
     }
 }
 
+// case: TOK-10, TOK-11
+#[test]
+fn a_proof_that_one_replica_has_taken_no_other_takes_again() {
+    let (world, other) = two();
+    let agent = Agent::register(&world.accredit, "shop-coder");
+    let task = agent.start(&["orders: GET /v1/**"], 600).expect("a task");
+    let request = agent.attach_request(&task).expect("a request");
+    assert_eq!(agent.send_attach(&request).expect("an answer"), 101);
+    for replica in [&other, &world.accredit] {
+        assert_eq!(agent.at(replica).send_attach(&request).expect("an answer"), 401);
+    }
+}
+
 // case: FLT-01, AUD-12
 #[test]
 fn a_replica_that_is_killed_leaves_nothing_open_and_the_others_go_on() {

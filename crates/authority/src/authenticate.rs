@@ -76,7 +76,7 @@ impl Authority {
     ///
     /// # Errors
     /// [`Fault`] of kind `Unauthenticated`. Whether the task still is active is decided later.
-    pub fn caller(&self, presented: Presented<'_>) -> Result<Caller, Fault> {
+    pub async fn caller(&self, presented: Presented<'_>) -> Result<Caller, Fault> {
         let keys = self.keys().ok_or_else(Fault::sealed)?;
         let text = dpop_token(presented.authorization)?;
         let expected = Expected { issuer: &self.settings.issuer, audience: &self.settings.gateway_url };
@@ -88,7 +88,7 @@ impl Authority {
             access_token: Some(text),
             key: Some(&token.claims().key),
         };
-        let possession = self.possession(presented.dpop, &request, now)?;
+        let possession = self.possession(presented.dpop, &request, now).await?;
         let caller = Caller::from_token(token, &possession).map_err(|e| refused_token(&e))?;
         if caller.tenant() != self.tenant()
             || caller.spiffe_id().trust_domain().as_str() != self.settings.trust_domain
@@ -102,24 +102,40 @@ impl Authority {
     ///
     /// # Errors
     /// [`Fault`] of kind `Unauthenticated`.
-    pub fn possession_only(&self, method: &str, url: &str, dpop: &str) -> Result<ProvenPossession, Fault> {
-        self.possession(dpop, &ProvedRequest { method, url, access_token: None, key: None }, self.now())
+    pub async fn possession_only(
+        &self,
+        method: &str,
+        url: &str,
+        dpop: &str,
+    ) -> Result<ProvenPossession, Fault> {
+        let request = ProvedRequest { method, url, access_token: None, key: None };
+        self.possession(dpop, &request, self.now()).await
     }
 
-    fn possession(
+    async fn possession(
         &self,
         dpop: &str,
         request: &ProvedRequest<'_>,
         now: Timestamp,
     ) -> Result<ProvenPossession, Fault> {
-        verify_proof(dpop, request, now, |proof| self.memory.remember(proof, now)).map_err(|error| {
-            Fault::new(
-                FaultKind::Unauthenticated,
-                "invalid_dpop_proof",
-                error.to_string(),
-                "Make a new DPoP proof (RFC 9449) for this method and URL with the key of this run.",
-            )
-        })
+        let mut used = None;
+        let proven = verify_proof(dpop, request, now, |proof| {
+            used = Some(*proof);
+            self.memory.remember(proof, now)
+        });
+        let proven = proven.map_err(|error| refused_proof(&error))?;
+        match used {
+            // This process remembers what it took; the others are told.
+            Some(proof) if self.store.is_shared() => {
+                let hash = Digest::from_bytes(*proof.as_bytes());
+                match self.store.use_once("dpop", &hash, proof.remember_until()).await? {
+                    true => Ok(proven),
+                    false => Err(refused_proof(&"the proof was used before")),
+                }
+            }
+            Some(_) => Ok(proven),
+            None => Err(refused_proof(&"the proof names nothing that is used once")),
+        }
     }
 
     /// The agent that proves itself, its task to be bound to the key in `possession`.
@@ -203,6 +219,15 @@ impl Authority {
         let keys = read_keys(&keys)?;
         Ok(AgentRegistration { id: self.spiffe_id(&agent)?, keys, socket_uid: agent.socket_uid })
     }
+}
+
+fn refused_proof(cause: &dyn std::fmt::Display) -> Fault {
+    Fault::new(
+        FaultKind::Unauthenticated,
+        "invalid_dpop_proof",
+        cause.to_string(),
+        "Make a new DPoP proof (RFC 9449) for this method and URL with the key of this run.",
+    )
 }
 
 /// The token of an `Authorization: DPoP …` field. `Bearer` is not accepted: every token is bound to a key.

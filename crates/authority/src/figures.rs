@@ -93,7 +93,8 @@ impl Authority {
         // Entries wait for their place in the tree: something is wrong with them, or with the head outside.
         let tree = self.integration_stalled().then_some("integration_stalled");
         let heard = self.store.is_stale().then_some("stale");
-        let needed = [("ledger", ledger), ("tree", tree), ("vault", vault), ("fork", fork), ("replica", heard)];
+        let needed =
+            [("ledger", ledger), ("tree", tree), ("vault", vault), ("fork", fork), ("replica", heard)];
         let needed = needed.map(|(name, wrong)| Check { name, wrong, needed: true });
         // Somebody outside, who may be wrong, cannot stop the work: it is an alarm for people.
         let witness = Check { name: "witness", wrong: self.witness_wrong(), needed: false };

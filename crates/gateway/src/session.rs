@@ -178,10 +178,11 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        let caller = match self.caller_of(&head, &url_of(&head, &destination, &self.gateway), proof_field) {
-            Ok(caller) => caller,
-            Err(fault) => return self.decline(wire, &head, &unauthenticated(&fault, proof_field)).await,
-        };
+        let caller =
+            match self.caller_of(&head, &url_of(&head, &destination, &self.gateway), proof_field).await {
+                Ok(caller) => caller,
+                Err(fault) => return self.decline(wire, &head, &unauthenticated(&fault, proof_field)).await,
+            };
         let consumed = [proof_field.clone(), DPOP];
         let consumed: &[HeaderName] = if self.caller.is_some() { &[] } else { &consumed };
         let turn = Turn { gateway: &self.gateway, caller: &caller, head: &head, destination, consumed };
@@ -192,19 +193,25 @@ impl Session {
     }
 
     /// The caller of a request: of the attached connection, or proved by the request's own fields.
-    fn caller_of(&self, head: &RequestHead, url: &str, proof_field: &HeaderName) -> Result<Caller, Fault> {
+    async fn caller_of(
+        &self,
+        head: &RequestHead,
+        url: &str,
+        proof_field: &HeaderName,
+    ) -> Result<Caller, Fault> {
         if let Some(caller) = &self.caller {
             return Ok(caller.clone());
         }
         let one = |name: &HeaderName| {
             head.fields().only(name).ok().flatten().and_then(|v| v.to_str().ok()).unwrap_or("")
         };
-        self.gateway.authority.caller(Presented {
+        let presented = Presented {
             method: head.method().as_str(),
             url,
             authorization: one(proof_field),
             dpop: one(&DPOP),
-        })
+        };
+        self.gateway.authority.caller(presented).await
     }
 
     async fn attach<S: AsyncRead + AsyncWrite + Unpin>(
@@ -222,7 +229,7 @@ impl Session {
             return self.decline(wire, head, &answer).await;
         }
         let url = format!("{}{ATTACH_PATH}", self.gateway.authority.settings().gateway_url);
-        match self.caller_of(head, &url, &AUTHORIZATION) {
+        match self.caller_of(head, &url, &AUTHORIZATION).await {
             Ok(caller) => {
                 self.caller = Some(caller);
                 if wire.send(ATTACHED).await.is_ok() { Outer::Next } else { Outer::Close }
@@ -238,7 +245,7 @@ impl Session {
         S: AsyncRead + AsyncWrite + Unpin + Send,
     {
         let url = format!("https://{}:{}/", to.host(), to.port_or(443));
-        let caller = match self.caller_of(head, &url, &PROXY_AUTHORIZATION) {
+        let caller = match self.caller_of(head, &url, &PROXY_AUTHORIZATION).await {
             Ok(caller) => caller,
             Err(fault) => {
                 return self.decline(wire, head, &unauthenticated(&fault, &PROXY_AUTHORIZATION)).await;

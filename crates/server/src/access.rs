@@ -102,9 +102,9 @@ async fn asker(app: &App, access: Access, request: &Parts) -> Result<Option<Aske
     match access {
         Access::Open | Access::Code | Access::Agent => Ok(None),
         Access::Operator => operator(app, request).await.map(|o| Some(Asker::Operator(o))),
-        Access::Task => holder(app, request).map(|c| Some(Asker::Task(c))),
+        Access::Task => holder(app, request).await.map(|c| Some(Asker::Task(c))),
         Access::TaskOrOperator if scheme_is_dpop(&request.headers) => {
-            holder(app, request).map(|c| Some(Asker::Task(c)))
+            holder(app, request).await.map(|c| Some(Asker::Task(c)))
         }
         Access::TaskOrOperator => operator(app, request).await.map(|o| Some(Asker::Operator(o))),
         Access::Local if request.headers.contains_key(header::AUTHORIZATION) => {
@@ -156,7 +156,7 @@ async fn outside_of_tasks(app: &App, peer: &SocketPeer) -> Result<(), Failure> {
     Err(failure.next("Open a terminal of your own, outside of `accredit run`."))
 }
 
-fn holder(app: &App, request: &Parts) -> Result<Caller, Failure> {
+async fn holder(app: &App, request: &Parts) -> Result<Caller, Failure> {
     let (Some(authorization), Some(dpop)) =
         (only(&request.headers, &header::AUTHORIZATION), only(&request.headers, &DPOP))
     else {
@@ -164,7 +164,7 @@ fn holder(app: &App, request: &Parts) -> Result<Caller, Failure> {
     };
     let url = own_url(app, request.uri.path());
     let presented = Presented { method: request.method.as_str(), url: &url, authorization, dpop };
-    Ok(app.authority().caller(presented)?)
+    Ok(app.authority().caller(presented).await?)
 }
 
 /// Our own public URL of a path; `Host` has no say in it.

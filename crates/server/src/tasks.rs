@@ -129,7 +129,7 @@ pub(crate) async fn start(
 ) -> Result<(StatusCode, Reply<TaskStarted>), Failure> {
     let Proof(dpop) = proof?;
     let authority = app.authority();
-    let possession = authority.possession_only("POST", &own_url(&app, "/v1/tasks"), &dpop)?;
+    let possession = authority.possession_only("POST", &own_url(&app, "/v1/tasks"), &dpop).await?;
     let agent = agent_proof(&body, &via)?;
     let proven = authority.proven_agent(agent, &possession).await?;
     let started = authority.start_task(proven, wanted(&body, &via)?).await?;

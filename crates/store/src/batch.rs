@@ -294,6 +294,11 @@ impl Recording for Batch<'_> {
         Ok(())
     }
 
+    fn use_once(&mut self, kind: &'static str, hash: &str, expires_at: i64) -> Result<bool, StoreError> {
+        let sql = "INSERT INTO used_once (kind, hash, expires_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+        Ok(self.view.execute(sql, (kind, hash, expires_at))? == 1)
+    }
+
     fn append(&mut self, entry: &NewEntry) -> Result<(), StoreError> {
         self.known.append(&self.view, entry)
     }

@@ -11,6 +11,7 @@ mod snapshot; // the facts of one decision, kept until something changes
 mod stamp; //    which version of which subject was read
 mod usage; //    what tasks have used, as snapshots see it
 
+mod once; //   what may be used once, by whichever replica
 mod record; // a decision and its outcome become durable
 
 mod tx; //   changing: a part of one transaction

@@ -51,6 +51,8 @@ pub(crate) trait Recording {
     fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError>;
     /// Adds to what a task has used.
     fn count(&mut self, key: &TaskKey, grant: usize, calls: u64, bytes: u64) -> Result<(), StoreError>;
+    /// Uses something up; `false` when it was before.
+    fn use_once(&mut self, kind: &'static str, hash: &str, expires_at: i64) -> Result<bool, StoreError>;
     /// Appends an entry to the ledger.
     fn append(&mut self, entry: &NewEntry) -> Result<(), StoreError>;
 }

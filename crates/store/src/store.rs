@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use accredit_core::decision::Decision;
+use accredit_core::digest::Digest;
 use accredit_core::host::Endpoint;
 use accredit_core::id::{RequestId, TaskId, TenantName};
 use accredit_core::record::Recorded;
+use accredit_core::time::Timestamp;
 use accredit_ledger::head::Head;
 use rusqlite::Connection;
 use tokio::sync::{MutexGuard, Semaphore, oneshot};
@@ -19,6 +21,7 @@ use crate::error::{Cause, ChangeError, FactsError, RecordError, StoreError};
 use crate::ledger::fork::{self, Fork, ForkKind};
 use crate::ledger::head::HeadFile;
 use crate::ledger::tree;
+use crate::once::OnceJob;
 use crate::postgres::{Address, CutOrder, Postgres, SchemaError};
 use crate::queue::{Queue, Refused};
 use crate::record::{self, RecordJob, Settled};
@@ -402,6 +405,25 @@ impl Store {
         }
         let closed = || Err(RecordError::Unavailable(Cause::Closed.to_string()));
         answer.await.unwrap_or_else(|_| closed())
+    }
+
+    /// Uses something up, such as a proof: `true` the first time, whichever replica it comes to, then `false` until
+    /// after it has expired and was forgotten.
+    ///
+    /// # Errors
+    /// [`StoreError`]; then it must not be taken.
+    pub async fn use_once(
+        &self,
+        kind: &'static str,
+        hash: &Digest,
+        expires_at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let (job, answer) = OnceJob::new(kind, hash, expires_at);
+        match self.inner.records.try_push(Command::Once(Box::new(job))) {
+            Ok(()) => Ok(answer.await.unwrap_or(Err(Cause::Closed))?),
+            Err(Refused::Full(_)) => Err(Cause::Other("too much to do".into()).into()),
+            Err(Refused::Closed(_)) => Err(Cause::Closed.into()),
+        }
     }
 
     /// Queues the outcome of an action. Waits for room in the queue only, not for the disk; once queued it is kept

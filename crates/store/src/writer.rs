@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::batch::{Batch, Known};
 use crate::error::{Cause, StoreError};
+use crate::once::OnceJob;
 use crate::queue::Queue;
 use crate::record::{RecordJob, Settled};
 use crate::shared::Shared;
@@ -44,6 +45,7 @@ pub(crate) enum Command {
     Change(Box<dyn Change>),
     Record(Box<RecordJob>),
     Settle(Box<Settled>),
+    Once(Box<OnceJob>),
     /// Answered when everything queued before it is durable.
     Flush(oneshot::Sender<()>),
 }
@@ -188,6 +190,7 @@ impl<D: Database> Writer<D> {
                             self.deferred.push_back(Command::Record(job));
                         }
                         Command::Record(job) => job.answer(Ok(())),
+                        Command::Once(job) => job.answer(Ok(())),
                         Command::Settle(_) => {}
                         Command::Flush(reply) => drop(reply.send(())),
                     }
@@ -221,6 +224,7 @@ impl<D: Database> Writer<D> {
             match command {
                 Command::Change(change) => change.answer(Err(cause.clone())),
                 Command::Record(job) => job.answer(Err(cause.clone())),
+                Command::Once(job) => job.answer(Err(cause.clone())),
                 kept @ (Command::Settle(_) | Command::Flush(_)) => {
                     self.deferred.push_back(kept);
                     continue;
@@ -323,6 +327,7 @@ pub(crate) fn one_at_a_time<D: Database + ?Sized>(
         Command::Change(change) => batch.write_usage().map_err(fatal).and_then(|()| change.run(&mut batch)),
         Command::Record(job) => job.run(&mut batch).map_err(fatal),
         Command::Settle(settled) => settled.run(&mut batch).map_err(fatal),
+        Command::Once(job) => job.run(&mut batch).map_err(fatal),
         Command::Flush(_) => Ok(()),
     });
     let counted = ran.and_then(|()| batch.write_usage().map_err(fatal));

@@ -211,7 +211,7 @@ impl World {
         let url = "http://127.0.0.1:1/v1/tasks";
         let proof = mint_proof(&key, "POST", url, None, self.authority.now(), self.authority.draw16())
             .expect("a proof");
-        let possession = self.authority.possession_only("POST", url, &proof).expect("possession");
+        let possession = self.authority.possession_only("POST", url, &proof).await.expect("possession");
         let tenant = self.authority.tenant().clone();
         let coder = AgentName::parse("coder").expect("a name");
         let agent = self.authority.store().read(move |view| view.agent(&tenant, &coder)).await.expect("read");

@@ -80,6 +80,7 @@ impl Database for Records {
             commands.iter_mut().try_for_each(|command| match command {
                 Command::Record(job) => job.run(&mut bulk),
                 Command::Settle(settled) => settled.run(&mut bulk),
+                Command::Once(job) => job.run(&mut bulk),
                 Command::Flush(_) => Ok(()),
                 Command::Change(_) => {
                     Err(Cause::Other("a change came to the writer of records".into()).into())
@@ -110,6 +111,8 @@ struct Needs {
     /// Tasks whose figures must be exact.
     limited: BTreeSet<(TenantName, TaskId, usize)>,
     closing: Vec<(String, String)>,
+    /// What is to be used up, in an order that all replicas have.
+    once: BTreeMap<(&'static str, String), i64>,
     tenants: BTreeSet<String>,
 }
 
@@ -131,6 +134,10 @@ impl Needs {
                     let (tenant, decision) = settled.key();
                     needs.closing.push((tenant.to_owned(), decision.to_owned()));
                     needs.tenants.insert(tenant.to_owned());
+                }
+                Command::Once(job) => {
+                    let (kind, hash, expires_at) = job.row();
+                    needs.once.insert((kind, hash.to_owned()), expires_at);
                 }
                 Command::Change(_) | Command::Flush(_) => {}
             }
@@ -157,6 +164,8 @@ struct Bulk<'c> {
     usage: HashMap<TaskKey, Usage>,
     counted: BTreeMap<(TenantName, TaskId, usize), (u64, u64)>,
     closed: HashSet<(String, String)>,
+    /// What was used up by this batch, and by nobody before: the first who asks for it has it.
+    fresh: HashSet<(String, String)>,
     opened: Vec<[Option<String>; 6]>,
     opened_at: Vec<i64>,
     ids: HashSet<(String, String)>,
@@ -184,6 +193,9 @@ const CLOSE: &str =
     "DELETE FROM open_action USING unnest(CAST(?1 AS TEXT[]), CAST(?2 AS TEXT[])) AS over (tenant, decision)
     WHERE open_action.tenant = over.tenant AND open_action.decision = over.decision
     RETURNING open_action.tenant, open_action.decision";
+const ONCE: &str = "INSERT INTO used_once (kind, hash, expires_at)
+    SELECT * FROM unnest(CAST(?1 AS TEXT[]), CAST(?2 AS TEXT[]), CAST(?3 AS BIGINT[]))
+    ON CONFLICT DO NOTHING RETURNING kind, hash";
 const ARRIVE: &str = "INSERT INTO arrival (tenant, body)
     SELECT tenant, body FROM unnest(CAST(?1 AS TEXT[]), CAST(?2 AS BYTEA[])) AS arriving (tenant, body)";
 const OPEN: &str = "INSERT INTO open_action (tenant, decision, task, agent, resource, credential, at)
@@ -210,14 +222,19 @@ impl<'c> Bulk<'c> {
         let first_use = Ask::new(session, FIRST_USE, !limited.0.is_empty(), keys.clone())?;
         let used = Ask::new(session, USED, !limited.0.is_empty(), keys)?;
         let close = Ask::new(session, CLOSE, !closing.0.is_empty(), vec![&closing.0, &closing.1])?;
+        let (kinds, hashes): (Vec<&str>, Vec<&str>) =
+            needs.once.keys().map(|(kind, hash)| (*kind, hash.as_str())).unzip();
+        let until: Vec<i64> = needs.once.values().copied().collect();
+        let once = Ask::new(session, ONCE, !kinds.is_empty(), vec![&kinds, &hashes, &until])?;
         let (client, begin) = (session.client(), needs.begin());
-        let ((), locked, _, used, closed) = session.wait(async {
+        let ((), locked, _, used, closed, once) = session.wait(async {
             tokio::try_join!(
                 client.batch_execute(&begin),
                 lock.rows(client),
                 first_use.rows(client),
                 used.rows(client),
                 close.rows(client),
+                once.rows(client),
             )
         })?;
         let versions: HashMap<String, u64> = locked.iter().map(version).collect::<Result<_, _>>()?;
@@ -229,6 +246,8 @@ impl<'c> Bulk<'c> {
         }
         let closed = closed.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
         let closed = closed.collect::<Result<_, StoreError>>()?;
+        let fresh = once.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?)));
+        let fresh = fresh.collect::<Result<_, StoreError>>()?;
         let mut usage: HashMap<TaskKey, Usage> = HashMap::new();
         for row in &used {
             let (key, place, calls, bytes) = read_figures(row)?;
@@ -243,6 +262,7 @@ impl<'c> Bulk<'c> {
             usage,
             counted: BTreeMap::new(),
             closed,
+            fresh,
             opened: Vec::new(),
             opened_at: Vec::new(),
             ids: HashSet::new(),
@@ -408,6 +428,10 @@ impl Recording for Bulk<'_> {
     /// Decisions that let a task see more are written by the writer of changes.
     fn see(&mut self, _: &TaskKey, _: Sensitivity) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn use_once(&mut self, kind: &'static str, hash: &str, _: i64) -> Result<bool, StoreError> {
+        Ok(self.fresh.remove(&(kind.to_owned(), hash.to_owned())))
     }
 
     fn append(&mut self, entry: &NewEntry) -> Result<(), StoreError> {
