@@ -33,7 +33,7 @@ enum Verb {
         database: String,
         /// Where the owner's password stands: `${env:NAME}` or `${file:/path}`
         #[arg(long, value_name = "REFERENCE")]
-        password: Option<String>,
+        password_from: Option<String>,
         /// The role that servers sign in as
         #[arg(long, value_name = "NAME", default_value = SERVICE_ROLE)]
         role: String,
@@ -50,8 +50,8 @@ struct Prepared {
 
 /// Runs the command.
 pub(crate) async fn run(args: DatabaseArgs, context: &Context) -> Result<Exit, Failure> {
-    let Verb::Prepare { database, password, role } = args.verb;
-    let address = address(&database, password.as_deref(), context)?;
+    let Verb::Prepare { database, password_from, role } = args.verb;
+    let address = address(&database, password_from.as_deref(), context)?;
     let schema = prepare(&address, &role).await.map_err(|error| failed(&error, &role))?;
     let prepared = Prepared { database: address.shown(), schema, role };
     context.out.one(&prepared, |prepared| -> Vec<Line> {
@@ -68,11 +68,11 @@ fn address(database: &str, password: Option<&str>, context: &Context) -> Result<
     let wrong = |why: &dyn std::fmt::Display| Failure::usage("the database was not prepared", why);
     if !references::is_reference(database) && Address::has_password(database) {
         let why = "a password on the command line can be read by every process of this machine";
-        return Err(wrong(&why).todo("--password '${file:/path}', with a file of mode 600"));
+        return Err(wrong(&why).todo("--password-from '${file:/path}', with a file of mode 600"));
     }
     if password.is_some_and(|password| !references::is_reference(password)) {
-        let why = "--password takes a reference, not the password itself";
-        return Err(wrong(&why).todo("--password '${file:/path}' or '${env:NAME}'"));
+        let why = "--password-from takes a reference, not the password itself";
+        return Err(wrong(&why).todo("--password-from '${file:/path}' or '${env:NAME}'"));
     }
     let resolve = |text: &str| references::resolve(text, &context.environment).map_err(|e| wrong(&e));
     let password = password.map(resolve).transpose()?;
