@@ -41,6 +41,7 @@ pub(crate) async fn login(args: LoginArgs, context: &Context) -> Result<Exit, Fa
         out: context.out,
         paths: context.paths.clone(),
         environment: context.environment.clone(),
+        unreadable: context.unreadable.clone(),
         url: server.or_else(|| context.url.clone()),
     };
     let operator = Operator::new(&target)?;

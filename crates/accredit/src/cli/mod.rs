@@ -31,6 +31,7 @@ mod why; //        why ID
 mod witness; //    witness init|serve|key
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -128,19 +129,29 @@ pub(crate) struct Context {
     pub(crate) out: Output,
     pub(crate) paths: Paths,
     pub(crate) environment: BTreeMap<String, String>,
+    /// Variables that are no Unicode, in name or value.
+    pub(crate) unreadable: BTreeMap<OsString, OsString>,
     url: Option<String>,
 }
 
 impl Context {
     fn new(global: &Global) -> Self {
+        let mut unreadable = BTreeMap::new();
         let environment: BTreeMap<String, String> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter_map(|(name, value)| match (name.to_str(), value.to_str()) {
+                (Some(name), Some(value)) => Some((name.to_owned(), value.to_owned())),
+                _ => {
+                    unreadable.insert(name, value);
+                    None
+                }
+            })
             .collect();
         Self {
             out: Output::new(global.output, global.quiet),
             paths: Paths::new(global.state.as_deref(), &environment),
             url: global.url.clone().filter(|url| !url.is_empty()),
             environment,
+            unreadable,
         }
     }
 
@@ -148,7 +159,7 @@ impl Context {
     #[cfg(test)]
     pub(crate) fn of_test(dir: &std::path::Path, environment: BTreeMap<String, String>) -> Self {
         let (out, paths) = (Output::new(Format::Json, true), Paths::new(Some(dir), &environment));
-        Self { out, paths, environment, url: None }
+        Self { out, paths, environment, unreadable: BTreeMap::new(), url: None }
     }
 }
 

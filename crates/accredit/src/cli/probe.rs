@@ -68,7 +68,7 @@ pub(crate) async fn clients(context: &Context) -> Result<Vec<Finding>, Failure> 
         Wiring { port, task: "probe".to_owned(), dir: dir_path, base_urls: Vec::new(), keep: Vec::new() };
     let bundle = Bundle::collect(|name| context.environment.get(name).cloned(), proxy.ca.certificate_pem());
     directory::fill(&wiring, &bundle, "").map_err(|e| Failure::file(&wiring.dir, &e))?;
-    let changes = environment::plan(&context.environment, &wiring);
+    let changes = environment::plan(&context.environment, &context.unreadable, &wiring);
     let serving = tokio::spawn(serve(listener, proxy.clone()));
     let mut findings = Vec::new();
     for client in CLIENTS {
@@ -219,7 +219,7 @@ mod tests {
         let mut bundle = Bundle::default();
         bundle.add(proxy.ca.certificate_pem());
         directory::fill(&wiring, &bundle, "").expect("files");
-        let changes = environment::plan(&context.environment, &wiring);
+        let changes = environment::plan(&context.environment, &context.unreadable, &wiring);
         let curl = |name, arguments| ClientProbe { name, arguments, ..CLIENTS[0] };
         for (client, ok, detail) in [
             (curl("good", &["-s", "URL"]), true, "goes through the proxy and trusts the bundle"),

@@ -133,8 +133,12 @@ fn terminal_tells_the_group() -> bool {
     terminal.and_then(|t| rustix::termios::tcgetpgrp(&t).ok()) == Some(rustix::process::getpgrp())
 }
 
-/// Collects adopted processes that have ended, but never the command itself.
+/// Collects adopted processes that have ended, but never the command itself. A process that adopts none has none: what
+/// descends from it has somebody else waiting for it.
 fn reap_orphans(command: Option<Pid>) {
+    if !matches!(rustix::process::child_subreaper(), Ok(Some(_))) {
+        return;
+    }
     let me = std::process::id();
     for pid in tree::descendants(me).into_iter().filter_map(|id| Pid::from_raw(i32::try_from(id).ok()?)) {
         if Some(pid) != command {
@@ -189,7 +193,7 @@ mod tests {
     async fn variables_are_set_and_taken_away() {
         let mut changes = Changes::default();
         changes.set.insert("ACCREDIT_TEST".to_owned(), "here".to_owned());
-        changes.remove.push("PATH".to_owned());
+        changes.remove.push("PATH".into());
         let script = "[ \"$ACCREDIT_TEST\" = here ] && ! /usr/bin/env | /usr/bin/grep -q ^PATH=";
         assert_eq!(run(&["/bin/sh", "-c", script], &changes).await, Exit::Child(0));
     }

@@ -2,6 +2,7 @@
 //! look at, and no secret. Pure: the inherited variables come in, the changes go out.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use super::placeholder::{self, Fate};
@@ -82,7 +83,7 @@ pub(crate) struct Changes {
     /// Variables to set.
     pub(crate) set: BTreeMap<String, String>,
     /// Variables to take away.
-    pub(crate) remove: Vec<String>,
+    pub(crate) remove: Vec<OsString>,
     /// Names of secrets that were replaced by a placeholder.
     pub(crate) replaced: Vec<String>,
     /// Names of secrets that were taken away.
@@ -93,11 +94,22 @@ pub(crate) struct Changes {
     pub(crate) proxy_before: Option<String>,
 }
 
-/// What must change so that the command finds its way through the listener, and finds no secret.
-pub(crate) fn plan(inherited: &BTreeMap<String, String>, wiring: &Wiring) -> Changes {
+/// What must change so that the command finds its way through the listener, and finds no secret. `unreadable` are the
+/// inherited variables that are no Unicode: whether they hold a secret is judged by what can be read of them.
+pub(crate) fn plan(
+    inherited: &BTreeMap<String, String>,
+    unreadable: &BTreeMap<OsString, OsString>,
+    wiring: &Wiring,
+) -> Changes {
     let mut changes = Changes { proxy_before: proxy_before(inherited), ..Changes::default() };
+    set_ours(inherited, wiring, &mut changes);
     hide_secrets(inherited, wiring, &mut changes);
-    changes.remove.extend(OURS.iter().filter(|name| inherited.contains_key(**name)).map(|n| (*n).to_owned()));
+    hide_unreadable_secrets(unreadable, wiring, &mut changes);
+    changes.remove.extend(OURS.iter().filter(|name| inherited.contains_key(**name)).map(OsString::from));
+    changes
+}
+
+fn set_ours(inherited: &BTreeMap<String, String>, wiring: &Wiring, changes: &mut Changes) {
     let mut set = |name: &str, value: String| changes.set.insert(name.to_owned(), value);
     for name in PROXY {
         set(name, wiring.proxy_url());
@@ -120,13 +132,13 @@ pub(crate) fn plan(inherited: &BTreeMap<String, String>, wiring: &Wiring) -> Cha
     for (name, resource) in &wiring.base_urls {
         set(name, format!("{}/u/{resource}", wiring.proxy_url()));
     }
-    changes
 }
 
+/// Of the inherited variables, those that are set anew hold nothing of what they held.
 fn hide_secrets(inherited: &BTreeMap<String, String>, wiring: &Wiring, changes: &mut Changes) {
     for (name, value) in inherited {
         let fate = placeholder::fate(name, value);
-        if fate == Fate::Stays || OURS.contains(&name.as_str()) {
+        if fate == Fate::Stays || OURS.contains(&name.as_str()) || changes.set.contains_key(name) {
             continue;
         }
         if wiring.keep.contains(name) {
@@ -139,9 +151,30 @@ fn hide_secrets(inherited: &BTreeMap<String, String>, wiring: &Wiring, changes: 
                 changes.replaced.push(name.clone());
             }
             Fate::Removed | Fate::Stays => {
-                changes.remove.push(name.clone());
+                changes.remove.push(name.into());
                 changes.removed.push(name.clone());
             }
+        }
+    }
+}
+
+/// There is no placeholder for these: nobody's key has such a form.
+fn hide_unreadable_secrets(
+    unreadable: &BTreeMap<OsString, OsString>,
+    wiring: &Wiring,
+    changes: &mut Changes,
+) {
+    for (name, value) in unreadable {
+        let shown = name.to_string_lossy().into_owned();
+        let fate = placeholder::fate(&shown, &value.to_string_lossy());
+        if fate == Fate::Stays || changes.set.contains_key(&shown) {
+            continue;
+        }
+        if wiring.keep.contains(&shown) {
+            changes.kept.push(shown);
+        } else {
+            changes.remove.push(name.clone());
+            changes.removed.push(shown);
         }
     }
 }
@@ -203,7 +236,7 @@ mod tests {
 
     fn planned(inherited: &[(&str, &str)]) -> Changes {
         let inherited = inherited.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        plan(&inherited, &wiring())
+        plan(&inherited, &BTreeMap::new(), &wiring())
     }
 
     #[test]
@@ -239,6 +272,38 @@ mod tests {
         let set = planned(&[]).set;
         assert_eq!(set["OPENAI_BASE_URL"], "http://127.0.0.1:4711/u/openai");
         assert!(!set.contains_key("ANTHROPIC_BASE_URL"));
+    }
+
+    #[test]
+    fn what_is_set_for_the_run_is_not_taken_away_because_of_what_it_held() {
+        let mut wiring = wiring();
+        wiring.base_urls = vec![("SECRET_SHOP_URL".to_owned(), "shop".to_owned())];
+        let inherited = [
+            ("SECRET_SHOP_URL".to_owned(), "https://shop.example".to_owned()),
+            ("HTTPS_PROXY".to_owned(), "http://ana:hunter2@corp:3128".to_owned()),
+        ];
+        let changes = plan(&inherited.into(), &BTreeMap::new(), &wiring);
+        assert_eq!(changes.remove, Vec::<OsString>::new());
+        assert_eq!(changes.set["SECRET_SHOP_URL"], "http://127.0.0.1:4711/u/shop");
+        assert_eq!(changes.set["HTTPS_PROXY"], "http://127.0.0.1:4711");
+    }
+
+    // case: SEC-01
+    #[test]
+    fn a_secret_that_is_no_unicode_is_taken_away() {
+        use std::os::unix::ffi::OsStringExt as _;
+        let raw = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        let unreadable = [
+            (raw(b"MY_TOKEN"), raw(b"some\xffvalue")),
+            (raw(b"M\xffY_PASSWORD"), raw(b"hunter2hunter2")),
+            (raw(b"ANY"), raw(concat!("ghp_", "0123456789abcdef\u{e9}").as_bytes())),
+            (raw(b"CI_TOKEN"), raw(b"stays\xff")),
+            (raw(b"LS_COLORS"), raw(b"\xff")),
+        ];
+        let removed: Vec<OsString> = [2, 0, 1].map(|i: usize| unreadable[i].0.clone()).into();
+        let changes = plan(&BTreeMap::new(), &unreadable.into(), &wiring());
+        assert_eq!(changes.remove, removed);
+        assert_eq!(changes.kept, ["CI_TOKEN"]);
     }
 
     #[test]

@@ -195,7 +195,7 @@ async fn prepare(
     let own_wgetrc = context.environment.get("WGETRC").map(PathBuf::from).or(home_wgetrc);
     let own_wgetrc = own_wgetrc.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
     directory::fill(wiring, &bundle, &own_wgetrc).map_err(|e| Failure::file(&wiring.dir, &e))?;
-    Ok(environment::plan(&context.environment, wiring))
+    Ok(environment::plan(&context.environment, &context.unreadable, wiring))
 }
 
 /// Ends the task and prints what it did. When nobody answers, the authority ends it by itself: its runner is gone.
@@ -344,7 +344,7 @@ fn say_plan(args: &RunArgs, intent: &Intent, program: &Path, context: &Context) 
         base_urls: args.base_urls.clone(),
         keep: args.keep_env.clone(),
     };
-    let changes = environment::plan(&context.environment, &wiring);
+    let changes = environment::plan(&context.environment, &context.unreadable, &wiring);
     let boundary =
         intent.template.as_ref().map_or_else(|| intent.grants.join("\n"), |t| format!("template {t}"));
     let plan = serde_json::json!({

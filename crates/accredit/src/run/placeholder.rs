@@ -29,9 +29,11 @@ const WORDS: [&str; 10] = [
     "CREDENTIAL",
 ];
 
+/// Words that say so where they end a name: in other places they are part of something harmless (`AUTH_MODE`).
+const LAST_WORDS: [&str; 5] = ["PASS", "PWD", "PAT", "AUTH", "AUTHORIZATION"];
+
 /// Names that hold such a word and no secret.
-const INNOCENT: [&str; 4] =
-    ["TOKENIZERS_PARALLELISM", "GIT_ASKPASS", "SSH_ASKPASS", "GOOGLE_APPLICATION_CREDENTIALS"];
+const INNOCENT: [&str; 4] = ["TOKENIZERS_PARALLELISM", "GOOGLE_APPLICATION_CREDENTIALS", "PWD", "OLDPWD"];
 
 /// Names that hold such a word but point at something instead of holding it.
 const POINTERS: [&str; 6] = ["_FILE", "_PATH", "_DIR", "_SOCK", "_COMMAND", "_HELPER"];
@@ -56,6 +58,8 @@ const KNOWN_NAMES: [&str; 14] = [
 
 /// Shortest text that is taken for a key by its beginning alone, in bytes.
 const KEY_BYTES_MIN: usize = 16;
+/// Shortest text after a scheme such as `Bearer` that is taken for a key, in bytes.
+const AUTHORIZATION_BYTES_MIN: usize = 8;
 /// What a placeholder is filled with: whoever sees it in a log knows what it is.
 const FILLING: &str = "AccreditPlaceholder";
 
@@ -65,6 +69,9 @@ pub(crate) fn fate(name: &str, value: &str) -> Fate {
     if let Some(prefix) = prefix {
         return Fate::Replaced(filled(prefix, value));
     }
+    if formed_like_a_secret(value) {
+        return Fate::Removed;
+    }
     if !named_like_a_secret(name) || harmless(name, value) {
         return Fate::Stays;
     }
@@ -73,7 +80,36 @@ pub(crate) fn fate(name: &str, value: &str) -> Fate {
 
 fn named_like_a_secret(name: &str) -> bool {
     let upper = name.to_ascii_uppercase().replace('-', "_");
-    WORDS.iter().any(|word| upper.contains(word)) && !INNOCENT.contains(&upper.as_str())
+    let last = upper.rsplit('_').next().unwrap_or(&upper);
+    (WORDS.iter().any(|word| upper.contains(word)) || LAST_WORDS.contains(&last))
+        && !INNOCENT.contains(&upper.as_str())
+}
+
+/// Values that are secrets under any name.
+fn formed_like_a_secret(value: &str) -> bool {
+    value.contains("PRIVATE KEY-----") || is_jwt(value) || is_authorization(value) || has_password(value)
+}
+
+/// `eyJ…`: the beginning of a JSON object in base64, and two dots (RFC 7515 §3.1).
+fn is_jwt(value: &str) -> bool {
+    let part = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    value.starts_with("eyJ") && value.split('.').count() == 3 && value.split('.').all(part)
+}
+
+/// The value of a header: a scheme and what it carries.
+fn is_authorization(value: &str) -> bool {
+    let Some((scheme, rest)) = value.split_once(' ') else { return false };
+    let scheme = ["bearer", "basic", "token"].iter().any(|known| scheme.eq_ignore_ascii_case(known));
+    scheme && rest.len() >= AUTHORIZATION_BYTES_MIN && !rest.contains(' ')
+}
+
+/// A URL with a password in it (RFC 3986 §3.2.1), such as that of a database.
+fn has_password(value: &str) -> bool {
+    value.split("://").skip(1).any(|rest| {
+        let authority = rest.split(['/', '?', '#', ' ']).next().unwrap_or(rest);
+        let user = authority.rsplit_once('@').map_or("", |(user, _)| user);
+        user.split_once(':').is_some_and(|(_, password)| !password.is_empty())
+    })
 }
 
 /// Values that cannot be a secret: nothing, a switch, a count, the path that a pointer holds.
@@ -130,8 +166,42 @@ mod tests {
             "SIGNING_PRIVATE_KEY",
             "Some-Api-Key",
             "CLIENTSECRET",
+            "MYSQL_PWD",
+            "GH_PAT",
+            "SMTP_PASS",
+            "npm_config__auth",
+            "AUTHORIZATION",
         ] {
             assert_eq!(fate(name, "whatever it is"), Fate::Removed, "{name}");
+        }
+    }
+
+    // case: SEC-01
+    #[test]
+    fn a_secret_shows_by_its_form_under_any_name() {
+        for value in [
+            "postgres://shop:hunter2@db.acme.test/orders",
+            "redis://:hunter2@cache.acme.test",
+            "https://robot:hunter2@pypi.acme.test/simple https://pypi.example",
+            "postgres://shop:p@ss@db.acme.test",
+            "Bearer abcdefgh",
+            "basic dXNlcjpwYXNz",
+            "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0.c2ln-_",
+            concat!("-----BEGIN ", "PRIVATE KEY-----\nAAAA"),
+        ] {
+            assert_eq!(fate("ANYTHING", value), Fate::Removed, "{value}");
+        }
+        for value in [
+            "postgres://db.acme.test/orders",
+            "postgres://shop@db.acme.test/orders",
+            "https://acme.test/a:b@c",
+            "https://acme.test/?mail=a:b@c",
+            "[::1]:8080",
+            "Bearer",
+            "basic usage of the thing",
+            "eyJust.a.word here",
+        ] {
+            assert_eq!(fate("ANYTHING", value), Fate::Stays, "{value}");
         }
     }
 
@@ -143,6 +213,12 @@ mod tests {
             ("USE_API_KEY", "true"),
             ("API_KEY", ""),
             ("TOKEN_FILE", "/run/secrets/token"),
+            ("PWD", "/home/ana"),
+            ("OLDPWD", "/"),
+            ("AUTH_MODE", "oauth"),
+            ("GIT_ASKPASS", "/usr/lib/git-askpass"),
+            ("SSH_AUTH_SOCK", "/tmp/agent.1"),
+            ("COMPASS", "north"),
             ("PATH", "/usr/bin"),
             ("HOME", "/home/ana"),
         ] {
