@@ -23,6 +23,8 @@ pub(crate) enum Exit {
     Conflict,
     /// Nobody answers at the other end.
     Unreachable,
+    /// Whoever read its output has gone, as after `| head`: the code of a command that `SIGPIPE` ended.
+    ReaderGone,
     /// `run`: our own part failed before the command could start.
     RunFailed,
     /// `run`: the command is there and cannot be executed.
@@ -46,6 +48,7 @@ impl Exit {
             Self::SignIn => 6,
             Self::Conflict => 7,
             Self::Unreachable => 8,
+            Self::ReaderGone => 141,
             Self::RunFailed => 125,
             Self::NotExecutable => 126,
             Self::NoCommand => 127,

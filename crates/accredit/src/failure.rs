@@ -51,6 +51,11 @@ impl Failure {
         Self::new(exit, "file", what, error)
     }
 
+    /// Whoever read the output has gone (`| head`): the command ends early, and nobody needs to hear of it.
+    pub(crate) fn reader_gone() -> Self {
+        Self::new(Exit::ReaderGone, "file", "nothing more was written", "nobody reads it any more")
+    }
+
     /// The same failure under another exit code: `run` keeps 1 to 8 for its command.
     pub(crate) fn with_exit(mut self, exit: Exit) -> Self {
         self.exit = exit;

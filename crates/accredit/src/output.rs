@@ -7,6 +7,7 @@ use accredit_ledger::text::neutralise;
 use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
+use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// Longest cell or line on a terminal, in bytes: a boundary of 64 grants still shows its start.
@@ -31,6 +32,9 @@ pub(crate) struct Output {
     quiet: bool,
 }
 
+/// Whether data went where it was to go. Without that, a command has nothing left to do.
+pub(crate) type Written = Result<(), Failure>;
+
 /// One label and its text: a line of a detail view.
 pub(crate) type Line = (&'static str, String);
 
@@ -52,12 +56,15 @@ impl Output {
         columns: &[&str],
         row: impl Fn(&T) -> Vec<String>,
         empty: &str,
-    ) {
+    ) -> Written {
         match self.format {
-            Format::Json => json(&items),
-            Format::Jsonl => items.iter().for_each(json_line),
-            Format::Table if items.is_empty() => self.say(empty),
-            Format::Table => write_out(&table(columns, items.iter().map(row))),
+            Format::Json => self.json(&items),
+            Format::Jsonl => items.iter().try_for_each(|item| self.json_line(item)),
+            Format::Table if items.is_empty() => {
+                self.say(empty);
+                Ok(())
+            }
+            Format::Table => self.text(&table(columns, items.iter().map(row))),
         }
     }
 
@@ -69,32 +76,37 @@ impl Output {
         columns: &[&str],
         row: impl Fn(&T) -> Vec<String>,
         empty: &str,
-    ) {
+    ) -> Written {
         match self.format {
-            Format::Json => json(page),
+            Format::Json => self.json(page),
             Format::Jsonl | Format::Table => self.list(items, columns, row, empty),
         }
     }
 
     /// One thing: labelled lines, or the thing itself.
-    pub(crate) fn one<T: Serialize>(self, thing: &T, lines: impl FnOnce(&T) -> Vec<Line>) {
+    pub(crate) fn one<T: Serialize>(self, thing: &T, lines: impl FnOnce(&T) -> Vec<Line>) -> Written {
         match self.format {
-            Format::Json => json(thing),
-            Format::Jsonl => json_line(thing),
-            Format::Table => write_out(&details(&lines(thing))),
+            Format::Json => self.json(thing),
+            Format::Jsonl => self.json_line(thing),
+            Format::Table => self.text(&details(&lines(thing))),
         }
     }
 
     /// Data that is text already: a completion script, a policy, a document.
-    pub(crate) fn text(self, text: &str) {
-        write_out(text);
+    pub(crate) fn text(self, text: &str) -> Written {
+        let mut out = std::io::stdout().lock();
+        out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| match error.kind() {
+            std::io::ErrorKind::BrokenPipe => Failure::reader_gone(),
+            _ => Failure::new(Exit::Error, "file", "what was asked for could not be written", error)
+                .todo("make room where the output goes, and repeat it"),
+        })
     }
 
     /// One line of data that arrives over time.
-    pub(crate) fn line<T: Serialize>(self, thing: &T, line: impl FnOnce(&T) -> String) {
+    pub(crate) fn line<T: Serialize>(self, thing: &T, line: impl FnOnce(&T) -> String) -> Written {
         match self.format {
-            Format::Json | Format::Jsonl => json_line(thing),
-            Format::Table => write_out(&(line(thing) + "\n")),
+            Format::Json | Format::Jsonl => self.json_line(thing),
+            Format::Table => self.text(&(line(thing) + "\n")),
         }
     }
 
@@ -119,11 +131,28 @@ impl Output {
 
     /// Why the command did not do what was asked.
     pub(crate) fn failure(self, failure: &Failure) {
+        if failure.exit() == Exit::ReaderGone {
+            return;
+        }
         if self.is_json() {
             let _ = writeln!(std::io::stderr(), "{}", failure.to_json());
             return;
         }
         failure.lines().iter().for_each(|line| write_err(line));
+    }
+
+    fn json<T: Serialize + ?Sized>(self, thing: &T) -> Written {
+        self.document(serde_json::to_string_pretty(thing))
+    }
+
+    fn json_line<T: Serialize>(self, thing: &T) -> Written {
+        self.document(serde_json::to_string(thing))
+    }
+
+    fn document(self, text: serde_json::Result<String>) -> Written {
+        let text =
+            text.map_err(|e| Failure::new(Exit::Error, "protocol", "the answer could not be printed", e))?;
+        self.text(&(text + "\n"))
     }
 
     /// Asks a person; `false` where none is there to answer.
@@ -140,26 +169,6 @@ impl Output {
 /// A text from outside as one safe line.
 pub(crate) fn safe(text: &str) -> String {
     neutralise(text, CELL_BYTES_MAX)
-}
-
-fn json<T: Serialize + ?Sized>(thing: &T) {
-    match serde_json::to_string_pretty(thing) {
-        Ok(text) => write_out(&(text + "\n")),
-        Err(error) => write_err(&format!("error: the answer could not be printed: {error}")),
-    }
-}
-
-fn json_line<T: Serialize>(thing: &T) {
-    match serde_json::to_string(thing) {
-        Ok(text) => write_out(&(text + "\n")),
-        Err(error) => write_err(&format!("error: the answer could not be printed: {error}")),
-    }
-}
-
-/// A reader that has gone (`| head`) is no failure of ours.
-fn write_out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
 }
 
 fn write_err(line: &str) {

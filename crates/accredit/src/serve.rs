@@ -29,6 +29,7 @@ use crate::config::server::ServerConfig;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::otlp::Sending;
+use crate::output::Written;
 
 /// Commands that wait for the database before new ones are refused: a second of work at a thousand a second.
 const QUEUE_MAX: usize = 1_024;
@@ -101,7 +102,10 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     let ca_path = context.paths.gateway_ca();
     jobs.spawn(gateway(app, authority.clone(), own, listeners.agents, ca_path, cut.clone()));
     let link = if authority.is_new() || args.once_link { link(&authority).await } else { None };
-    announce(&authority, context, link);
+    if let Err(failure) = announce(&authority, context, link) {
+        // A server works as well when nobody reads what it says at its start.
+        context.out.failure(&failure);
+    }
     wait_for_stop().await.map_err(|e| failed("signals", &e))?;
     tracing::info!("stopping: nothing new is accepted, what is under way comes to its end");
     stop.send_replace(true);
@@ -268,7 +272,7 @@ async fn link(authority: &Authority) -> Option<String> {
     }
 }
 
-fn announce(authority: &Authority, context: &Context, link: Option<String>) {
+fn announce(authority: &Authority, context: &Context, link: Option<String>) -> Written {
     let settings = authority.settings();
     let out = context.out;
     out.say(&format!("accredit {} · authority on {}", env!("CARGO_PKG_VERSION"), settings.issuer));
@@ -285,8 +289,9 @@ fn announce(authority: &Authority, context: &Context, link: Option<String>) {
         link,
     };
     if out.is_json() || serving.link.is_some() {
-        out.line(&serving, |s| s.link.clone().unwrap_or_default());
+        out.line(&serving, |s| s.link.clone().unwrap_or_default())?;
     }
+    Ok(())
 }
 
 /// Waits until the process is told to stop.

@@ -136,41 +136,41 @@ pub(crate) async fn run(args: AgentArgs, context: &Context) -> Result<Exit, Fail
                 &["name", "kind", "environment", "owner", "status", "proves itself by"],
                 row,
                 empty,
-            );
+            )?;
         }
         Verb::Show { name } => {
             let agent: Agent = operator.get(&routes::one(routes::AGENTS, &name)).await?;
-            context.out.one(&agent, lines);
+            context.out.one(&agent, lines)?;
         }
         Verb::Add(add) => {
             let agent: Agent = operator.post(routes::AGENTS, &add.request()?).await?;
-            context.out.one(&agent, lines);
+            context.out.one(&agent, lines)?;
         }
         Verb::Enrol(_) => {}
         Verb::Token { name, ttl } => {
             let body = CreateJoinToken { ttl_s: Some(ttl) };
             let created: JoinTokenCreated = operator.post(&of(&name, "join-tokens"), &body).await?;
-            context.out.one(&created, token_lines);
+            context.out.one(&created, token_lines)?;
         }
         Verb::Key { name, public_key } => {
             let body = AddAgentKey { public_key: read(&public_key)? };
             let agent: Agent = operator.post(&of(&name, "keys"), &body).await?;
-            context.out.one(&agent, lines);
+            context.out.one(&agent, lines)?;
         }
         Verb::Suspend { name, reason, consent } => {
             if consent.given(context, &format!("agent `{name}` is suspended and its tasks end"))? {
                 let agent: Agent = operator.post(&of(&name, "suspend"), &SuspendAgent { reason }).await?;
-                context.out.one(&agent, lines);
+                context.out.one(&agent, lines)?;
             }
         }
         Verb::Resume { name, reason } => {
             let agent: Agent = operator.post(&of(&name, "resume"), &ResumeAgent { reason }).await?;
-            context.out.one(&agent, lines);
+            context.out.one(&agent, lines)?;
         }
         Verb::Owner { name, owner } => {
             let agent: Agent =
                 operator.call(http::Method::PUT, &of(&name, "owner"), &ChangeAgentOwner { owner }).await?;
-            context.out.one(&agent, lines);
+            context.out.one(&agent, lines)?;
         }
     }
     Ok(Exit::Ok)
@@ -227,7 +227,7 @@ async fn enrol_here(enrol: Enrol, context: &Context) -> Result<Exit, Failure> {
             ("key file", format!("{} (keep it on this machine)", path.display())),
             ("next", format!("accredit run --agent {agent} --task \"…\" -- COMMAND")),
         ]
-    });
+    })?;
     Ok(Exit::Ok)
 }
 

@@ -128,7 +128,7 @@ pub(crate) async fn run(args: AuditArgs, context: &Context) -> Result<Exit, Fail
         Verb::Search { filter, limit } => {
             let entries: Vec<Entry> = operator.up_to(routes::AUDIT, &filter.query()?, limit).await?;
             let row = |e: &Entry| vec![e.seq.to_string(), when::show(&e.time), e.kind.clone(), fields(e)];
-            out.list(&entries, &["entry", "time", "kind", "fields"], row, "no entries");
+            out.list(&entries, &["entry", "time", "kind", "fields"], row, "no entries")?;
         }
         Verb::Tail { filter } => {
             let query = filter.query()?;
@@ -140,7 +140,7 @@ pub(crate) async fn run(args: AuditArgs, context: &Context) -> Result<Exit, Fail
                 };
                 let Some(entry) = next else { break };
                 if fits(&query, &entry) {
-                    out.line(&entry, one_line);
+                    out.line(&entry, one_line)?;
                 }
             }
         }
@@ -155,7 +155,7 @@ pub(crate) async fn run(args: AuditArgs, context: &Context) -> Result<Exit, Fail
         }
         Verb::Key => {
             let key: AuditKey = operator.get(routes::AUDIT_KEY).await?;
-            out.line(&key, |key| key.verifier.clone());
+            out.line(&key, |key| key.verifier.clone())?;
         }
         Verb::Export { filter, out: file } => export(&filter, file.as_deref(), &operator, out).await?,
     }
@@ -179,7 +179,7 @@ async fn export(
         }
         match (&mut sink, file) {
             (Some(sink), Some(path)) => writeln!(sink, "{line}").map_err(|e| Failure::file(path, &e))?,
-            _ => out.text(&(line + "\n")),
+            _ => out.text(&(line + "\n"))?,
         }
         count += 1;
     }
@@ -216,7 +216,7 @@ async fn verify_ledger(args: Verify, operator: &Operator<'_>, context: &Context)
     if outcome.ok {
         keep(&seen, outcome.checkpoint.as_bytes(), context)?;
     }
-    context.out.one(&outcome, verify::Outcome::lines);
+    context.out.one(&outcome, verify::Outcome::lines)?;
     Ok(if outcome.ok { Exit::Ok } else { Exit::Error })
 }
 
@@ -252,7 +252,7 @@ fn verify_bundle(
             ),
             ("content", fields.to_string()),
         ]
-    });
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -341,7 +341,7 @@ fn write_data(out: Output, file: Option<&Path>, bytes: &[u8]) -> Result<(), Fail
     match file {
         Some(path) => std::fs::write(path, bytes).map_err(|e| Failure::file(path, &e)),
         None => {
-            out.text(&String::from_utf8_lossy(bytes));
+            out.text(&String::from_utf8_lossy(bytes))?;
             Ok(())
         }
     }

@@ -20,19 +20,19 @@ pub(crate) fn completion(
 ) -> Result<Exit, Failure> {
     let mut script = Vec::new();
     clap_complete::generate(args.shell, command, "accredit", &mut script);
-    context.out.text(&String::from_utf8_lossy(&script));
+    context.out.text(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Ok)
 }
 
 /// Prints the version.
 pub(crate) fn version(context: &Context) -> Result<Exit, Failure> {
     let version = serde_json::json!({ "version": env!("CARGO_PKG_VERSION") });
-    context.out.line(&version, |_| format!("accredit {}", env!("CARGO_PKG_VERSION")));
+    context.out.line(&version, |_| format!("accredit {}", env!("CARGO_PKG_VERSION")))?;
     Ok(Exit::Ok)
 }
 
 /// Prints the description of the API.
 pub(crate) fn openapi(context: &Context) -> Result<Exit, Failure> {
-    context.out.text(&(accredit_server::openapi_json() + "\n"));
+    context.out.text(&(accredit_server::openapi_json() + "\n"))?;
     Ok(Exit::Ok)
 }

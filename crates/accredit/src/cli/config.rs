@@ -46,7 +46,7 @@ pub(crate) fn run(args: ConfigArgs, context: &Context) -> Result<Exit, Failure> 
         }
         Verb::Show(_) => {
             context.out.say(&format!("from {named}"));
-            context.out.one(&config.view(), lines);
+            context.out.one(&config.view(), lines)?;
         }
     }
     Ok(Exit::Ok)

@@ -16,7 +16,7 @@ use super::task::limit;
 use super::{Context, or_dash, secret, when, word};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Line, Output};
+use crate::output::{Line, Output, Written};
 
 /// Uses that `uses` shows unless told otherwise.
 const SHOWN: usize = 50;
@@ -132,17 +132,17 @@ pub(crate) async fn run(args: CredentialArgs, context: &Context) -> Result<Exit,
                 operator.all(routes::CREDENTIALS, &PageQuery::default()).await?;
             let columns = ["name", "resource", "goes into", "value", "owner", "rotation due", "status"];
             let empty = "no credentials yet: accredit credential add NAME --resource RESOURCE";
-            context.out.list(&credentials, &columns, row, empty);
+            context.out.list(&credentials, &columns, row, empty)?;
         }
         Verb::Show { name } => {
             let credential: Credential = operator.get(&routes::one(routes::CREDENTIALS, &name)).await?;
-            context.out.one(&credential, lines);
+            context.out.one(&credential, lines)?;
         }
         Verb::Add(add) => return add_one(add, &operator, context).await,
         Verb::Set { name, value_file } => {
             let value = secret::read(value_file.as_deref(), "value", context)?;
             let credential = set(&name, value, &operator).await?;
-            context.out.one(&credential, lines);
+            context.out.one(&credential, lines)?;
         }
         Verb::Revoke { name, reason, consent } => {
             let deed =
@@ -150,18 +150,18 @@ pub(crate) async fn run(args: CredentialArgs, context: &Context) -> Result<Exit,
             if consent.given(context, &deed)? {
                 let body = Revoke { target: RevokeTarget::Credential(name), reason };
                 let report: RevokeReport = operator.post(routes::REVOKE, &body).await?;
-                context.out.one(&report, super::revoke::lines);
+                context.out.one(&report, super::revoke::lines)?;
             }
         }
         Verb::WhoCan { name } => {
             let answer: WhoCan = operator.get(&routes::under(routes::CREDENTIALS, &name, "who-can")).await?;
-            show_who_can(context.out, &answer);
+            show_who_can(context.out, &answer)?;
         }
         Verb::Uses(uses) => {
             let path = routes::under(routes::CREDENTIALS, &uses.name, "uses");
             let most = uses.limit;
             let found: Vec<Use> = operator.up_to(&path, &uses.query()?, most).await?;
-            show_uses(context.out, &found);
+            show_uses(context.out, &found)?;
         }
     }
     Ok(Exit::Ok)
@@ -185,7 +185,7 @@ async fn add_one(add: Add, operator: &Operator<'_>, context: &Context) -> Result
     if let Some(value) = value {
         credential = set(&name, value, operator).await?;
     }
-    context.out.one(&credential, lines);
+    context.out.one(&credential, lines)?;
     Ok(Exit::Ok)
 }
 
@@ -234,7 +234,7 @@ impl Uses {
 }
 
 /// Uses as a table: agent, task, purpose, workflow, requester, decision, policy, status.
-pub(crate) fn show_uses(out: Output, uses: &[Use]) {
+pub(crate) fn show_uses(out: Output, uses: &[Use]) -> Written {
     let columns = [
         "time",
         "agent",
@@ -263,7 +263,7 @@ pub(crate) fn show_uses(out: Output, uses: &[Use]) {
             u.decision.clone(),
         ]
     };
-    out.list(uses, &columns, row, "no uses");
+    out.list(uses, &columns, row, "no uses")
 }
 
 /// `allow`, `deny (observed)`, …
@@ -285,7 +285,7 @@ pub(crate) fn outcome(used: &Use) -> String {
 }
 
 /// Who could use something now.
-pub(crate) fn show_who_can(out: Output, answer: &WhoCan) {
+pub(crate) fn show_who_can(out: Output, answer: &WhoCan) -> Written {
     let row = |c: &Could| {
         let answers: Vec<String> =
             c.answers.iter().map(|a| format!("{}:{}", a.effect, word(&a.outcome))).collect();
@@ -300,7 +300,7 @@ pub(crate) fn show_who_can(out: Output, answer: &WhoCan) {
         ]
     };
     let columns = ["agent", "task", "purpose", "grants", "answers", "until"];
-    out.page(answer, &answer.items, &columns, row, "nobody can, now");
+    out.page(answer, &answer.items, &columns, row, "nobody can, now")
 }
 
 fn row(credential: &Credential) -> Vec<String> {

@@ -60,7 +60,7 @@ pub(crate) async fn run(args: DatabaseArgs, context: &Context) -> Result<Exit, F
             ("schema", prepared.schema.to_string()),
             ("role", prepared.role.clone()),
         ]
-    });
+    })?;
     Ok(Exit::Ok)
 }
 

@@ -58,7 +58,7 @@ pub(crate) async fn run(args: DoctorArgs, context: &Context) -> Result<Exit, Fai
         &["check", "result", "found", "do"],
         row,
         "no client is installed that this program knows",
-    );
+    )?;
     Ok(if findings.iter().all(|f| f.ok) { Exit::Ok } else { Exit::Error })
 }
 

@@ -22,6 +22,6 @@ pub(crate) async fn run(context: &Context) -> Result<Exit, Failure> {
             ("check", format!("{} {}{detail}", c.name, said(c.ok)))
         }));
         lines
-    });
+    })?;
     Ok(if ready.ready { Exit::Ok } else { Exit::Error })
 }

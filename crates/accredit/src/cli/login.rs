@@ -59,7 +59,7 @@ pub(crate) async fn login(args: LoginArgs, context: &Context) -> Result<Exit, Fa
     };
     let created = operator.sign_in(code).await?;
     operator.keep(created.token).await?;
-    context.out.one(&created.session, lines);
+    context.out.one(&created.session, lines)?;
     Ok(Exit::Ok)
 }
 
@@ -92,7 +92,7 @@ async fn print_link(args: LoginArgs, context: &Context) -> Result<Exit, Failure>
             ("works", format!("once, {}", when::until(&link.expires_at))),
             ("on a machine", format!("accredit login {url}")),
         ]
-    });
+    })?;
     Ok(Exit::Ok)
 }
 
@@ -121,7 +121,7 @@ pub(crate) async fn whoami(context: &Context) -> Result<Exit, Failure> {
         let mut all = vec![("tenant", who.tenant.clone())];
         all.extend(lines(&who.session));
         all
-    });
+    })?;
     Ok(Exit::Ok)
 }
 

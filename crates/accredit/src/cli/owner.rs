@@ -49,11 +49,11 @@ pub(crate) async fn run(args: OwnerArgs, context: &Context) -> Result<Exit, Fail
                 vec![o.owner.clone(), word(&o.standing), when::show(&o.added_at), or_dash(lapsed.as_deref())]
             };
             let empty = "no owners yet: accredit owner add ana@example.org";
-            context.out.list(&owners, &["owner", "standing", "added", "lapsed"], row, empty);
+            context.out.list(&owners, &["owner", "standing", "added", "lapsed"], row, empty)?;
         }
         Verb::Add { owner } => {
             let added: Owner = operator.post(routes::OWNERS, &AddOwner { owner }).await?;
-            context.out.one(&added, lines);
+            context.out.one(&added, lines)?;
         }
         Verb::Lapse { owner, reason, consent } => {
             if !consent.given(context, &format!("`{owner}` lapses, and what it owns stops"))? {
@@ -61,7 +61,7 @@ pub(crate) async fn run(args: OwnerArgs, context: &Context) -> Result<Exit, Fail
             }
             let path = routes::under(routes::OWNERS, &owner, "lapse");
             let lapsed: Owner = operator.post(&path, &LapseOwner { reason }).await?;
-            context.out.one(&lapsed, lines);
+            context.out.one(&lapsed, lines)?;
         }
     }
     Ok(Exit::Ok)

@@ -18,7 +18,7 @@ use super::policy_test::{self, TestArgs};
 use super::{Context, or_dash, when, word};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Line;
+use crate::output::{Line, Written};
 
 /// Most files of one set, as the server has it.
 const FILES_MAX: usize = 256;
@@ -92,7 +92,7 @@ pub(crate) async fn run(args: PolicyArgs, context: &Context) -> Result<Exit, Fai
         Verb::Show { hash, text } => show(hash.as_deref(), text, &operator, context).await,
         Verb::Check(files) => {
             let check = check(files.read()?, &operator).await?;
-            context.out.one(&check, check_lines);
+            context.out.one(&check, check_lines)?;
             Ok(if check.ok { Exit::Ok } else { Exit::Error })
         }
         Verb::Apply { files, expected, consent } => {
@@ -103,11 +103,11 @@ pub(crate) async fn run(args: PolicyArgs, context: &Context) -> Result<Exit, Fai
             let changes = compare(&now.files, &files.read()?);
             let row = |c: &Change| vec![c.file.clone(), c.change.to_owned(), c.lines.join("\n")];
             if context.out.is_json() {
-                context.out.list(&changes, &[], row, "");
+                context.out.list(&changes, &[], row, "")?;
             } else if changes.is_empty() {
                 context.out.say("no difference from the set in force");
             } else {
-                context.out.text(&changes.iter().map(Change::text).collect::<String>());
+                context.out.text(&changes.iter().map(Change::text).collect::<String>())?;
             }
             Ok(Exit::Ok)
         }
@@ -121,12 +121,12 @@ pub(crate) async fn run(args: PolicyArgs, context: &Context) -> Result<Exit, Fai
         Verb::WhoCan { resource, method, path } => {
             let ask = AskWhoCan { resource, method, path };
             let answer: WhoCan = operator.post(&routes::part(routes::POLICIES, "who-can"), &ask).await?;
-            super::credential::show_who_can(context.out, &answer);
+            super::credential::show_who_can(context.out, &answer)?;
             Ok(Exit::Ok)
         }
         Verb::Replay { files, since } => {
             let replay = replay(files.read()?, &since, &operator).await?;
-            show_replay(&replay, context);
+            show_replay(&replay, context)?;
             Ok(Exit::Ok)
         }
     }
@@ -142,9 +142,9 @@ async fn show(
     let set: PolicySet = operator.get(&path).await?;
     if text && !context.out.is_json() {
         let texts: Vec<String> = set.files.iter().map(|f| format!("// {}\n{}", f.name, f.text)).collect();
-        context.out.text(&texts.join("\n"));
+        context.out.text(&texts.join("\n"))?;
     } else {
-        context.out.one(&set, set_lines);
+        context.out.one(&set, set_lines)?;
     }
     Ok(Exit::Ok)
 }
@@ -162,7 +162,7 @@ async fn apply(
 ) -> Result<Exit, Failure> {
     let checked = check(files.clone(), operator).await?;
     if !checked.ok {
-        context.out.one(&checked, check_lines);
+        context.out.one(&checked, check_lines)?;
         return Ok(Exit::Error);
     }
     let now: PolicySet = operator.get(routes::POLICIES).await?;
@@ -179,7 +179,7 @@ async fn apply(
     // What was compared is what is replaced: if somebody else was quicker, nothing is applied.
     let body = ApplyPolicies { files, expected_head: Some(expected.unwrap_or(now.hash)) };
     let applied: PolicySet = operator.call(http::Method::PUT, routes::POLICIES, &body).await?;
-    context.out.one(&applied, set_lines);
+    context.out.one(&applied, set_lines)?;
     Ok(Exit::Ok)
 }
 
@@ -192,7 +192,7 @@ async fn replay(
     operator.post(&routes::part(routes::POLICIES, "replay"), &body).await
 }
 
-fn show_replay(replay: &PolicyReplay, context: &Context) {
+fn show_replay(replay: &PolicyReplay, context: &Context) -> Written {
     let columns = ["time", "decision", "agent", "task", "resource", "request", "was", "would be", "by"];
     let row = |c: &ReplayChange| {
         vec![
@@ -207,7 +207,7 @@ fn show_replay(replay: &PolicyReplay, context: &Context) {
             c.policies.join(" "),
         ]
     };
-    context.out.page(replay, &replay.changed, &columns, row, "nothing would have been decided otherwise");
+    context.out.page(replay, &replay.changed, &columns, row, "nothing would have been decided otherwise")?;
     let cut = if replay.cut { "; there are more" } else { "" };
     context.out.say(&format!(
         "{} decisions: {} the same, {} otherwise, {} cannot be replayed{cut}",
@@ -216,6 +216,7 @@ fn show_replay(replay: &PolicyReplay, context: &Context) {
         replay.changed.len(),
         replay.not_replayed
     ));
+    Ok(())
 }
 
 impl Files {

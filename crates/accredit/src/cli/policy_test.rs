@@ -72,7 +72,7 @@ pub(crate) fn run(
         &["", "CASE", "EXPECTED", "ANSWER", "POLICIES"],
         row,
         "the file has no cases",
-    );
+    )?;
     context.out.say(&format!("{} cases, {failed} failed", outcomes.len()));
     Ok(if failed == 0 { Exit::Ok } else { Exit::Error })
 }

@@ -53,11 +53,11 @@ pub(crate) async fn run(args: RequestArgs, context: &Context) -> Result<Exit, Fa
                 ]
             };
             let columns = ["id", "status", "request", "agent", "task", "asked", "until"];
-            context.out.list(&requests, &columns, row, "nothing waits for a person");
+            context.out.list(&requests, &columns, row, "nothing waits for a person")?;
         }
         Verb::Show { id } => {
             let request: ApprovalRequest = operator.get(&routes::one(routes::REQUESTS, &id)).await?;
-            context.out.one(&request, lines);
+            context.out.one(&request, lines)?;
         }
     }
     Ok(Exit::Ok)

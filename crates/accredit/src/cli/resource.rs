@@ -137,22 +137,22 @@ pub(crate) async fn run(args: ResourceArgs, context: &Context) -> Result<Exit, F
             let columns =
                 ["name", "endpoints", "mode", "credential", "environment", "sensitivity", "owner", "status"];
             let empty = "no resources yet: accredit resource add NAME --owner OWNER --endpoint https://host";
-            context.out.list(&resources, &columns, row, empty);
+            context.out.list(&resources, &columns, row, empty)?;
         }
         Verb::Show { name } => {
             let resource: Resource = operator.get(&routes::one(routes::RESOURCES, &name)).await?;
-            context.out.one(&resource, lines);
+            context.out.one(&resource, lines)?;
         }
         Verb::Add(add) => {
             let resource: Resource = operator.post(routes::RESOURCES, &add.request()?).await?;
-            context.out.one(&resource, lines);
+            context.out.one(&resource, lines)?;
         }
         Verb::Change(change) => return change_one(change, &operator, context).await,
         Verb::Retire { name, reason, consent } => {
             if consent.given(context, &format!("resource `{name}` goes out of use for ever"))? {
                 let path = routes::under(routes::RESOURCES, &name, "retire");
                 let retired: Resource = operator.post(&path, &RetireResource { reason }).await?;
-                context.out.one(&retired, lines);
+                context.out.one(&retired, lines)?;
             }
         }
         Verb::Test { name } => return test(&name, &operator, context).await,
@@ -194,7 +194,7 @@ async fn test(name: &str, operator: &Operator<'_>, context: &Context) -> Result<
     let row = |c: &Check| {
         vec![c.check.to_owned(), if c.ok { "ok" } else { "missing" }.to_owned(), c.detail.clone()]
     };
-    context.out.list(&checks, &["check", "result", "detail"], row, "");
+    context.out.list(&checks, &["check", "result", "detail"], row, "")?;
     Ok(if checks.iter().all(|c| c.ok) { Exit::Ok } else { Exit::Error })
 }
 
@@ -228,7 +228,7 @@ async fn change_one(change: Change, operator: &Operator<'_>, context: &Context) 
         reason: change.reason,
     };
     let changed: ResourceChanged = operator.call(http::Method::PATCH, &path, &body).await?;
-    context.out.one(&changed, |c| lines(&c.resource));
+    context.out.one(&changed, |c| lines(&c.resource))?;
     if let Some(credential) = &changed.dropped_value_of {
         context.out.warn(&format!(
             "the value of credential `{credential}` was dropped: accredit credential set {credential}"

@@ -57,7 +57,7 @@ pub(crate) async fn run(args: RevokeArgs, context: &Context) -> Result<Exit, Fai
     }
     let operator = Operator::new(context)?;
     let report: RevokeReport = operator.post(routes::REVOKE, &Revoke { target, reason: args.reason }).await?;
-    context.out.one(&report, lines);
+    context.out.one(&report, lines)?;
     Ok(Exit::Ok)
 }
 

@@ -88,15 +88,15 @@ pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failu
             let tasks: Vec<Task> = operator.up_to(routes::TASKS, &query, limit).await?;
             let empty = "no tasks: accredit run --agent NAME --task \"…\" -- COMMAND (and `-a` shows those that are over)";
             let columns = ["id", "status", "agent", "purpose", "workflow", "requested by", "until"];
-            context.out.list(&tasks, &columns, row, empty);
+            context.out.list(&tasks, &columns, row, empty)?;
         }
         Verb::Show { id } => {
             let task: Task = operator.get(&routes::one(routes::TASKS, &id)).await?;
-            context.out.one(&task, lines);
+            context.out.one(&task, lines)?;
         }
         Verb::Receipt { id } => {
             let receipt: Receipt = operator.get(&routes::under(routes::TASKS, &id, "receipt")).await?;
-            context.out.one(&receipt, |r| vec![("receipt", crate::run::receipt::text(r).join("\n"))]);
+            context.out.one(&receipt, |r| vec![("receipt", crate::run::receipt::text(r).join("\n"))])?;
         }
         Verb::End { id, failed, reason, consent } => {
             if consent.given(context, &format!("task `{id}` ends"))? {
@@ -104,13 +104,13 @@ pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failu
                 let task: Task = operator
                     .post(&routes::under(routes::TASKS, &id, "end"), &EndTask { outcome, reason })
                     .await?;
-                context.out.one(&task, lines);
+                context.out.one(&task, lines)?;
             }
         }
         Verb::Extend { id, by, reason } => {
             let body = ExtendTask { by_s: by, reason };
             let task: Task = operator.post(&routes::under(routes::TASKS, &id, "extend"), &body).await?;
-            context.out.one(&task, lines);
+            context.out.one(&task, lines)?;
         }
     }
     Ok(Exit::Ok)

@@ -38,7 +38,7 @@ pub(crate) async fn run(args: TemplateArgs, context: &Context) -> Result<Exit, F
                 vec![t.name.clone(), duration::show_s(t.ttl_s), t.boundary.usable.len().to_string()]
             };
             let empty = "no templates: write [[template]] into accredit.toml, then restart the server";
-            context.out.list(&templates, &["name", "lives", "grants"], row, empty);
+            context.out.list(&templates, &["name", "lives", "grants"], row, empty)?;
         }
         Verb::Show { name } => {
             let template: Template = operator.get(&routes::one(routes::TEMPLATES, &name)).await?;
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: TemplateArgs, context: &Context) -> Result<Exit, F
                     ("lives", duration::show_s(t.ttl_s)),
                     ("may", t.boundary.usable.join("\n")),
                 ]
-            });
+            })?;
         }
     }
     Ok(Exit::Ok)

@@ -44,7 +44,7 @@ pub(crate) async fn run(args: VaultArgs, context: &Context) -> Result<Exit, Fail
             operator.post(&format!("{}/rotate", routes::VAULT), &RotateVault { key }).await?
         }
     };
-    context.out.one(&vault, lines);
+    context.out.one(&vault, lines)?;
     Ok(Exit::Ok)
 }
 

@@ -21,7 +21,7 @@ pub(crate) struct WhyArgs {
 pub(crate) async fn run(args: WhyArgs, context: &Context) -> Result<Exit, Failure> {
     let operator = Operator::new(context)?;
     let why: Why = operator.get(&routes::one(routes::WHY, &args.id)).await?;
-    context.out.one(&why, lines);
+    context.out.one(&why, lines)?;
     let differs = why.decisions.iter().any(|d| d.replay.result == ReplayResult::Different);
     Ok(if differs { Exit::Error } else { Exit::Ok })
 }

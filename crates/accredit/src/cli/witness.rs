@@ -17,6 +17,7 @@ use super::Context;
 use crate::config::paths::private_dir;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::output::Written;
 use crate::serve::{LogFormat, start_log, wait_for_stop};
 
 /// Where a witness listens unless it is told otherwise.
@@ -82,7 +83,7 @@ pub(crate) async fn run(args: WitnessArgs, context: &Context) -> Result<Exit, Fa
             aws_lc_rs::rand::fill(seed.as_mut_slice()).map_err(|e| failed("randomness", &e))?;
             let key = Witness::init(&dir, &name, &seed, &log).map_err(|e| not_open(&e))?;
             context.out.say(&format!("logs to cosign for: one key a line in {}", dir.join("logs").display()));
-            show(&key, context);
+            show(&key, context)?;
             Ok(Exit::Ok)
         }
         Verb::Serve { listen, behind_proxy, log_format } => {
@@ -93,7 +94,7 @@ pub(crate) async fn run(args: WitnessArgs, context: &Context) -> Result<Exit, Fa
         }
         Verb::Key => {
             let key = Witness::key_in(&dir).map_err(|e| not_open(&OpenError::Key(e)))?;
-            show(&key, context);
+            show(&key, context)?;
             Ok(Exit::Ok)
         }
     }
@@ -118,7 +119,10 @@ async fn serve(dir: PathBuf, listen: SocketAddr, context: &Context) -> Result<Ex
     if serving.logs.is_empty() {
         context.out.warn(&format!("{} names no log: nothing will be cosigned", dir.join("logs").display()));
     }
-    context.out.line(&serving, |s| format!("witness {} on {}", s.verifier, s.url));
+    if let Err(failure) = context.out.line(&serving, |s| format!("witness {} on {}", s.verifier, s.url)) {
+        // A witness works as well when nobody reads what it says at its start.
+        context.out.failure(&failure);
+    }
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(accredit_witness::serve(listener, witness, stopped));
     wait_for_stop().await.map_err(|e| failed("signals", &e))?;
@@ -127,8 +131,8 @@ async fn serve(dir: PathBuf, listen: SocketAddr, context: &Context) -> Result<Ex
     Ok(Exit::Ok)
 }
 
-fn show(key: &CosignerKey, context: &Context) {
-    context.out.line(&Key { verifier: key.to_string() }, |key| key.verifier.clone());
+fn show(key: &CosignerKey, context: &Context) -> Written {
+    context.out.line(&Key { verifier: key.to_string() }, |key| key.verifier.clone())
 }
 
 fn not_open(error: &OpenError) -> Failure {

@@ -34,7 +34,7 @@ use crate::config::duration;
 use crate::config::project::ProjectConfig;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::{Output, safe};
+use crate::output::{Output, Written, safe};
 
 /// How long the end of a task may be tried when nobody answers.
 const END_TIME_MAX: Duration = Duration::from_secs(10);
@@ -91,7 +91,7 @@ pub(crate) struct RunArgs {
 /// Runs a command as a task. Its exit code is the command's own; 125 to 127 are the runner's.
 pub(crate) async fn run(args: RunArgs, context: &Context) -> Result<Exit, Failure> {
     run_task(args, context).await.map_err(|failure| match failure.exit() {
-        Exit::NoCommand | Exit::NotExecutable => failure,
+        Exit::ReaderGone | Exit::NoCommand | Exit::NotExecutable => failure,
         _ => failure.with_exit(Exit::RunFailed),
     })
 }
@@ -107,7 +107,7 @@ async fn run_task(args: RunArgs, context: &Context) -> Result<Exit, Failure> {
     let intent = intent(&args, out)?;
     let program = child::find(&args.command[0], std::env::var_os("PATH").as_deref())?;
     if args.dry_run {
-        say_plan(&args, &intent, &program, context);
+        say_plan(&args, &intent, &program, context)?;
         return Ok(Exit::Ok);
     }
     harden()?;
@@ -336,7 +336,7 @@ fn say_secrets(out: Output, changes: &Changes) {
     }
 }
 
-fn say_plan(args: &RunArgs, intent: &Intent, program: &Path, context: &Context) {
+fn say_plan(args: &RunArgs, intent: &Intent, program: &Path, context: &Context) -> Written {
     let wiring = Wiring {
         port: 0,
         task: "t_…".to_owned(),
@@ -363,7 +363,7 @@ fn say_plan(args: &RunArgs, intent: &Intent, program: &Path, context: &Context) 
             ("placeholders", changes.replaced.join(" ")),
             ("would take away", changes.removed.join(" ")),
         ]
-    });
+    })
 }
 
 #[cfg(test)]
