@@ -132,10 +132,18 @@ impl From<ChangeError<Self>> for Fault {
 }
 
 /// What shows the things of this sort that there are.
-fn where_listed(what: &str) -> String {
+#[must_use]
+pub fn where_listed(what: &str) -> &'static str {
     match what {
-        "decision" | "audit" => "Search for it with `accredit audit search`.".to_owned(),
-        "policy" => "`accredit policy show` prints the set in force.".to_owned(),
-        _ => format!("List what there is with `accredit {what} ls`."),
+        "agent" => "List what there is with `accredit agent ls`.",
+        "credential" => "List what there is with `accredit credential ls`.",
+        "owner" => "List what there is with `accredit owner ls`.",
+        "policy" => "`accredit policy show` prints the set in force.",
+        "request" => "List what there is with `accredit request ls`.",
+        "resource" => "List what there is with `accredit resource ls`.",
+        "task" => "List what there is with `accredit task ls`.",
+        "template" => "List what there is with `accredit template ls`.",
+        "certificate authority" => "The gateway makes it when the vault is open: `accredit health`.",
+        _ => "Search for it with `accredit audit search`.",
     }
 }

@@ -151,7 +151,7 @@ impl Authority {
             .change(move |tx| {
                 if tx.resource(&tenant, &resource.name)?.is_some() {
                     let detail = format!("a resource `{}` was registered before", resource.name);
-                    let next = "Choose another name (names are never given twice), or change it: `accredit resource set`.";
+                    let next = "Choose another name (names are never given twice), or change it: `accredit resource change`.";
                     return Err(Fault::conflict("resource_exists", detail, next));
                 }
                 must_answer(tx, &tenant, &resource.owner)?;

@@ -3,7 +3,7 @@
 //! Says what happened and what to do; never what else exists, and never a value that was sent.
 
 use accredit_api::problem::{PROBLEM_JSON, Problem};
-use accredit_authority::fault::{Fault, FaultKind};
+use accredit_authority::fault::{Fault, FaultKind, where_listed};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -57,7 +57,7 @@ impl Failure {
     /// There is no such thing, or it is not the asker's to see.
     pub(crate) fn not_found(what: &str) -> Self {
         Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
-            .next(format!("List what there is with `accredit {what} ls`."))
+            .next(where_listed(what))
     }
 
     fn body(self) -> Problem {

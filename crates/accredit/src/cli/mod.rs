@@ -290,4 +290,61 @@ mod tests {
         walk(&Cli::command(), &mut found);
         assert_eq!(found, Vec::<String>::new());
     }
+
+    /// Every `accredit …` that a text of ours tells somebody to type, in sources and documents.
+    #[test]
+    fn every_command_that_a_text_names_is_there() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut left: Vec<PathBuf> =
+            ["README.md", "SECURITY.md", "docs", "crates"].map(|name| root.join(name)).into();
+        let (mut named, mut wrong) = (0, Vec::new());
+        while let Some(path) = left.pop() {
+            if path.is_dir() {
+                left.extend(std::fs::read_dir(&path).expect("a folder").flatten().map(|entry| entry.path()));
+            } else if path.extension().is_some_and(|end| end == "rs" || end == "md") {
+                let text = std::fs::read_to_string(&path).expect("a text");
+                for line in text.lines() {
+                    for told in line.split("`accredit ").skip(1).filter_map(|rest| rest.split('`').next()) {
+                        named += 1;
+                        let shown = || format!("{}: `accredit {told}`", path.display());
+                        wrong.extend(unknown_in(told).map(|word| format!("{}: {word}", shown())));
+                    }
+                }
+            }
+        }
+        assert!(named > 100, "only {named} commands were found");
+        assert_eq!(wrong, Vec::<String>::new());
+    }
+
+    /// The first word of a command line that this program does not know. What stands for something else (`NAME`, `…`,
+    /// `{what}`) ends the search.
+    fn unknown_in(told: &str) -> Option<String> {
+        let root = Cli::command();
+        let mut command = &root;
+        for word in told.split_whitespace().map(|word| word.trim_matches(['"', ',', '.', '[', ']'])) {
+            if word == "--" {
+                return None;
+            }
+            if let Some(flag) = word.strip_prefix("--") {
+                let flag = flag.split(['=', '|']).next().unwrap_or(flag);
+                let of = |command: &clap::Command| {
+                    flag == "help" || command.get_arguments().any(|a| a.get_long() == Some(flag))
+                };
+                if !(of(command) || of(&root)) {
+                    return Some(word.to_owned());
+                }
+            } else if command.has_subcommands() {
+                if !word.starts_with(|c: char| c.is_ascii_lowercase()) {
+                    return None;
+                }
+                let mut each = word.split('|').map(|word| command.find_subcommand(word));
+                let Some(next) = each.next().flatten() else { return Some(word.to_owned()) };
+                if each.any(|other| other.is_none()) {
+                    return Some(word.to_owned());
+                }
+                command = next;
+            }
+        }
+        None
+    }
 }
