@@ -90,7 +90,13 @@ async fn ours(directory: &Path, writers: usize, each: usize) -> Result<Written, 
     let task = actors.task(&bot)?;
     let caller = actors.caller(&bot, &task)?;
     furnish(&store, &policies, &task).await?;
-    let snapshot = store.snapshot(&tenant()?, &task.id, &endpoint()?).await?;
+    let facts = async || Ok::<_, Failure>(store.snapshot(&tenant()?, &task.id, &endpoint()?).await?);
+    // The first use of a task also notes what it may have seen; what is measured is every later one.
+    let snapshot = facts().await?;
+    let first = decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now())?;
+    let recorded = store.record(first, snapshot.stamp.clone(), RequestId::from_random(random())).await;
+    recorded.map_err(|error| error.to_string())?;
+    let snapshot = facts().await?;
     let mut work = Vec::with_capacity(writers);
     for _ in 0..writers {
         let make = || decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now());

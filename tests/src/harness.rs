@@ -131,6 +131,15 @@ pub struct Setup {
 /// When it cannot be made.
 #[must_use]
 pub fn shared_database() -> Arc<Database> {
+    prepared_database(Cluster::shared())
+}
+
+/// The same on a cluster of the test's own.
+///
+/// # Panics
+/// When it cannot be made.
+#[must_use]
+pub fn prepared_database(cluster: &Cluster) -> Arc<Database> {
     let prepare = |database: &Database| {
         let mut command = Command::new(binary());
         command.args([
@@ -144,7 +153,7 @@ pub fn shared_database() -> Arc<Database> {
         let said = Said::of(&command.env("OWNER_URL", database.url(Role::Owner)).output().expect("accredit"));
         assert_eq!(said.code, 0, "{}", said.stderr);
     };
-    Arc::new(Cluster::shared().database_like("accredit", prepare))
+    Arc::new(cluster.database_like("accredit", prepare))
 }
 
 /// The lines of a configuration that lead to a database, with the password in a file of its own.

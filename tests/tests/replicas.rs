@@ -4,11 +4,15 @@
 use std::time::{Duration, Instant};
 
 use accredit_tests::agent::Agent;
-use accredit_tests::harness::{Accredit, Setup, shared_database, wait_for};
+use accredit_tests::harness::{Accredit, Setup, prepared_database, shared_database, signal, wait_for};
 use accredit_tests::world::World;
+use accredit_tests_postgres::{Cluster, Options};
+use rustix::process::Signal;
 
 /// How long anything may outlive the return of a revocation.
 const OUTLIVES_MAX: Duration = Duration::from_secs(1);
+/// How long anything may go on without the database: its age, and what it takes to cut and to be seen.
+const STALE_MAX: Duration = Duration::from_secs(7);
 
 /// The first replica with its world, and a second one behind the same names.
 fn two() -> (World, Accredit) {
@@ -103,4 +107,35 @@ fn a_replica_that_is_killed_leaves_nothing_open_and_the_others_go_on() {
     assert_eq!(world.accredit.json(&["audit", "verify"])["ok"], true);
     let mut back = agent.attach(&task).expect("it is one of them again");
     assert_eq!(back.get("orders", "/v1/orders/18").expect("an answer").1.status, 200);
+}
+
+// case: REV-08, FLT-07
+#[test]
+fn a_database_that_stands_still_stops_the_work_and_the_streams_and_work_goes_on_by_itself() {
+    let cluster = Cluster::start(Options::default());
+    let database = prepared_database(&cluster);
+    let world = World::start(Setup { shared: Some(database), ..Setup::default() });
+    let agent = Agent::register(&world.accredit, "shop-coder");
+    let task = agent.start(&["orders: GET /v1/**"], 600).expect("a task");
+    let mut idle = agent.attach(&task).expect("attached");
+    let mut streaming = agent.attach(&task).expect("attached");
+    let stream = std::thread::spawn(move || {
+        let count = streaming.drain("orders", "/v1/stream").expect("a stream");
+        (count, Instant::now())
+    });
+    wait_for(|| (world.acted_on("/v1/stream") == 1).then_some(()));
+    let stand_still = |how: Signal| cluster.server().pids().into_iter().for_each(|pid| signal(pid, how));
+    stand_still(Signal::STOP);
+    let stopped = Instant::now();
+    let answer = idle.get("orders", "/v1/orders/17").map(|(_, answer)| (answer.status, answer.is_ours));
+    assert!(matches!(answer, Ok((503, true)) | Err(_)), "{answer:?}");
+    assert_eq!(world.acted_on("/v1/orders/17"), 0, "nothing goes out");
+    let (count, ended) = stream.join().expect("the stream ends");
+    assert!(count > 0 && ended < stopped + STALE_MAX, "{count} bytes, {:?}", ended.duration_since(stopped));
+    assert!(!world.accredit.is_ready(), "it does not say that it is ready");
+    stand_still(Signal::CONT);
+    wait_for(|| world.accredit.is_ready().then_some(()));
+    let mut again = agent.attach(&task).expect("attached");
+    assert_eq!(again.get("orders", "/v1/orders/17").expect("an answer").1.status, 200);
+    assert_eq!(world.accredit.json(&["audit", "verify"])["ok"], true);
 }

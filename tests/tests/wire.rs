@@ -1,10 +1,11 @@
 //! Requests that no client would send, byte by byte, into the real gateway from inside a task: each has one reading or
 //! is refused, and nothing of what is refused reaches a service.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::sync::{Arc, Mutex, Weak};
 
-use accredit_tests::harness::{Run, Setup};
+use accredit_tests::harness::{Run, Setup, wait_for};
 use accredit_tests::pki::Flaw;
 use accredit_tests::raw::{After, Head, RawUpstream};
 use accredit_tests::tap::{Answer, Tap, read_answer};
@@ -652,4 +653,96 @@ fn a_key_that_is_rotated_under_load_is_one_version_in_each_request() {
         .iter()
         .filter(|head| head.path().starts_with("/after/") && head.values("x-api-key") == [old.as_str()]);
     assert_eq!(late.count(), 0, "the old version left after the new one was set");
+}
+
+/// The public suites by their ids; requests of our own.
+const PROBE: &str = include_str!("../http11probe.tsv");
+/// What is refused although it has one reading, each with its reason.
+const DEVIATIONS: &str = include_str!("../http11probe-deviations.tsv");
+
+/// The bytes that a line of the suites says.
+fn bytes_of(text: &str, target: &str, host: &str) -> Vec<u8> {
+    let (mut out, mut rest) = (Vec::new(), text.replace("{T}", target).replace("{H}", host));
+    while let Some(next) = rest.chars().next() {
+        let mut take = next.len_utf8();
+        if let Some((letter, count, length)) = repeated(&rest) {
+            out.extend(std::iter::repeat_n(letter, count));
+            take = length;
+        } else if let Some((byte, length)) = escaped(&rest) {
+            out.push(byte);
+            take = length;
+        } else {
+            out.extend(rest[..take].bytes());
+        }
+        rest = rest.split_off(take);
+    }
+    out
+}
+
+/// `{A*3}`: which letter, how often, and the length of the mark.
+fn repeated(text: &str) -> Option<(u8, usize, usize)> {
+    let (inside, _) = text.strip_prefix('{')?.split_once('}')?;
+    let (letter, count) = inside.split_once('*')?;
+    Some((*letter.as_bytes().first()?, count.parse().ok()?, inside.len() + 2))
+}
+
+/// `\r`, `\\` or `\x1f`: which byte, and the length of the mark.
+fn escaped(text: &str) -> Option<(u8, usize)> {
+    let mark = text.strip_prefix('\\')?;
+    match mark.chars().next()? {
+        'r' => Some((b'\r', 2)),
+        'n' => Some((b'\n', 2)),
+        't' => Some((b'\t', 2)),
+        '0' => Some((0, 2)),
+        '\\' => Some((b'\\', 2)),
+        'x' => Some((u8::from_str_radix(mark.get(1..3)?, 16).ok()?, 4)),
+        _ => None,
+    }
+}
+
+// case: HTTP-06
+#[test]
+fn the_public_suites_of_ambiguous_and_malformed_requests_find_one_reading_or_none() {
+    let stage = stage();
+    let host = stage.world.accredit.gateway.to_string();
+    let reasons = DEVIATIONS.lines().filter(|line| !line.starts_with('#'));
+    let mut deviations: BTreeSet<&str> =
+        reasons.map(|line| line.split('\t').next().unwrap_or_default()).collect();
+    let mut count = 0;
+    for line in PROBE.lines().filter(|line| !line.starts_with('#')) {
+        let [id, what, text] = line.split('\t').collect::<Vec<_>>()[..] else { panic!("`{line}`") };
+        let path = format!("/probe/{id}");
+        let bytes = bytes_of(text, &format!("/u/recorder{path}"), &host);
+        match what {
+            "refuse" => stage.refuses(&path, &bytes),
+            "never" => {
+                let _ = stage.tap.send(&bytes);
+                assert_eq!(stage.recorder.heads_of(&path).len(), 0, "{id} reached the service");
+            }
+            "once" if deviations.remove(id) => {
+                let answer = stage.tap.send(&bytes).unwrap_or_else(|| panic!("{id} is answered"));
+                assert_eq!(answer.status, 400, "{id} is no deviation any more: {}", answer.head);
+                assert_eq!(
+                    stage.recorder.heads_of(&path).len(),
+                    0,
+                    "{id} was refused and reached the service"
+                );
+            }
+            "once" => {
+                let mut stream = stage.tap.connect();
+                stream.write_all(&bytes).unwrap_or_else(|error| panic!("{id}: {error}"));
+                let heads = wait_for(|| {
+                    let heads = stage.recorder.heads_of(&path);
+                    (!heads.is_empty()).then_some(heads)
+                });
+                assert_eq!(heads.len(), 1, "{id} reached the service once");
+                let framed = [heads[0].values("content-length"), heads[0].values("transfer-encoding")];
+                assert!(framed.iter().map(Vec::len).sum::<usize>() <= 1, "{id}: {framed:?}");
+            }
+            other => panic!("`{other}` in `{line}`"),
+        }
+        count += 1;
+    }
+    assert!(count > 85, "{count} cases were tried");
+    assert!(deviations.is_empty(), "no such cases: {deviations:?}");
 }
