@@ -1,6 +1,7 @@
 //! The directory of one run: certificate bundle and start-up files, for its owner alone, gone when the run is over.
 //! Nothing outside of it is written, so that two runs never meet.
 
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -9,9 +10,12 @@ use super::environment::Wiring;
 use super::trust_store;
 use crate::config::paths::{private_dir, write_private};
 
-/// A directory that is removed when this is dropped.
+/// A directory that is removed when this is dropped. It is locked as long as its runner lives, so that another runner
+/// knows what was left behind without asking for a process id, which may be another process's by then.
 pub(crate) struct RunDir {
     path: PathBuf,
+    /// Locked; commands do not inherit it.
+    _lock: File,
 }
 
 impl RunDir {
@@ -21,13 +25,18 @@ impl RunDir {
     /// When it cannot be made.
     pub(crate) fn new(runs: &Path) -> io::Result<Self> {
         private_dir(runs)?;
+        // Nobody sweeps between the making of a directory and its lock.
+        let making = File::open(runs)?;
+        making.lock()?;
         sweep(runs);
         let random: [u8; 4] = random();
         let name = format!("{}-{}", std::process::id(), u32::from_be_bytes(random));
         let path = runs.join(name);
         std::fs::DirBuilder::new().recursive(false).create(&path)?;
         private_dir(&path)?;
-        Ok(Self { path })
+        let lock = File::open(&path)?;
+        lock.lock()?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is.
@@ -61,9 +70,8 @@ pub(crate) fn fill(wiring: &Wiring, bundle: &Bundle, own_wgetrc: &str) -> io::Re
 fn sweep(runs: &Path) {
     let entries = std::fs::read_dir(runs).into_iter().flatten().flatten();
     for entry in entries {
-        let name = entry.file_name();
-        let pid = name.to_str().and_then(|n| n.split_once('-')).and_then(|(pid, _)| pid.parse::<u32>().ok());
-        if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+        let left = File::open(entry.path()).is_ok_and(|dir| dir.try_lock().is_ok());
+        if left {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
@@ -103,7 +111,7 @@ mod tests {
     fn what_a_killed_runner_left_is_removed_by_the_next() {
         let home = tempfile::tempdir().expect("a directory");
         let runs = home.path().join("runs");
-        let gone = runs.join("4194305-1"); // above the largest process id of Linux
+        let gone = runs.join(format!("{}-1", std::process::id())); // whoever has that process id now
         std::fs::create_dir_all(gone.join("php")).expect("a stale directory");
         let alive = RunDir::new(&runs).expect("a new one");
         assert!(!gone.exists() && alive.path().exists());
