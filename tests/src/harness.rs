@@ -321,6 +321,14 @@ impl Accredit {
     /// # Panics
     /// When it cannot be started.
     pub fn launch(&mut self) {
+        self.launch_with(&[]);
+    }
+
+    /// Starts the process with these arguments of `accredit serve`, without waiting.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub fn launch_with(&mut self, arguments: &[&str]) {
         assert!(self.child.is_none(), "it runs already");
         let log = |name: &str| {
             File::options()
@@ -333,7 +341,7 @@ impl Accredit {
             Some(names) => names.command(binary().as_os_str()),
             None => Command::new(binary()),
         };
-        command.arg("--state").arg(&self.state).arg("serve");
+        command.arg("--state").arg(&self.state).arg("serve").args(arguments);
         command.env("HOME", self.home()).envs(self.setup.environment.iter().map(|(k, v)| (k, v)));
         command.env_remove("ACCREDIT_URL").env_remove("ACCREDIT_STATE");
         let command = command.stdin(Stdio::null()).stdout(log("serve.out")).stderr(log("serve.err"));

@@ -225,6 +225,9 @@ async fn open(settings: Settings, acknowledge_fork: bool) -> Result<Arc<Authorit
             OpenError::Store(StoreOpenError::Shared(_)) => {
                 "look at the address in server.database, and whether the database answers"
             }
+            OpenError::Store(StoreOpenError::Moved(_)) => {
+                "set server.database in accredit.toml to where it was moved to"
+            }
             OpenError::Store(_) => {
                 "look at the file that the message names; another version of accredit may have made it"
             }

@@ -22,7 +22,7 @@ use crate::jobs::Jobs;
 use crate::keys::{OwnKeys, own_key};
 use crate::live::Live;
 use crate::rotate::next_to;
-use crate::settings::{Database, Settings};
+use crate::settings::{DATABASE_FILE, Database, Settings};
 use crate::tasks::Holds;
 use crate::traces::Traces;
 use crate::traffic::Traffic;
@@ -45,7 +45,7 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] accredit_store::OpenError),
     /// The ledger's head, kept outside the database, says otherwise than the database.
-    #[error("the database is not the one that the ledger's head was written for: {0}")]
+    #[error("{0}")]
     Fork(accredit_store::Fork),
     /// Something that was needed to start could not be done.
     #[error("{0}")]
@@ -86,6 +86,7 @@ impl Authority {
             is_new: std::sync::atomic::AtomicBool::default(),
             stalled_since: std::sync::Mutex::default(),
         });
+        authority.void_what_was_granted_before().await?;
         authority.ensure_tenant().await?;
         if let Err(fault) = authority.unseal().await {
             tracing::error!(cause = %fault, "the vault stays sealed");
@@ -206,7 +207,7 @@ async fn open_store(settings: &Settings) -> Result<Store, accredit_store::OpenEr
     let head_path = settings.head_path.clone();
     match &settings.database {
         Database::Embedded => Store::open(StoreConfig {
-            path: settings.data_dir.join("accredit.db"),
+            path: settings.data_dir.join(DATABASE_FILE),
             head_path,
             readers: READERS,
             queue_max: settings.queue_max,

@@ -85,7 +85,7 @@ impl Authority {
                         }
                     }
                     Target::All => {
-                        end_all(tx, &tenant, &how, &mut report.tasks_ended)?;
+                        end_all(tx, &tenant, TaskStatus::Active, &how, &mut report.tasks_ended)?;
                         tx.order(&Cut::Tenant(tenant.clone()))?;
                         let ended = report.tasks_ended.len() as u64;
                         let event = Event::new(&tenant, "revoke.all")
@@ -158,15 +158,16 @@ impl Authority {
     }
 }
 
-/// Ends every active task of a tenant, page by page but inside one change: none is left out because there are many,
-/// and none starts in between.
-fn end_all(
+/// Ends every task of a tenant that stands so, page by page but inside one change: none is left out because there are
+/// many, and none starts in between.
+pub(crate) fn end_all(
     tx: &mut Tx<'_>,
     tenant: &TenantName,
+    status: TaskStatus,
     end: &End<'_>,
     ended: &mut Vec<TaskId>,
 ) -> Result<(), Fault> {
-    let mut page = TaskFilter { status: Some(TaskStatus::Active), limit: TASKS_MAX, ..TaskFilter::default() };
+    let mut page = TaskFilter { status: Some(status), limit: TASKS_MAX, ..TaskFilter::default() };
     loop {
         let tasks = tx.tasks(tenant, &page)?;
         let Some(last) = tasks.last() else { return Ok(()) };

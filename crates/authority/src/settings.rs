@@ -14,6 +14,9 @@ use crate::witnesses::WitnessSetting;
 /// Life of a task token, in seconds: minutes, because it is renewed while the task is active.
 pub const TOKEN_TTL_S: u64 = 300;
 
+/// Name of the embedded database's file, in the directory of the database.
+pub const DATABASE_FILE: &str = "accredit.db";
+
 /// Where the durable state is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Database {

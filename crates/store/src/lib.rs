@@ -20,6 +20,8 @@ mod view; // reading one moment of the database
 mod entity; // what is kept of each sort of thing
 mod ledger; // entries, tree, checkpoints, head, verification
 
+pub mod copy; // backup, restore, the move to a server
+
 mod batch; //  one transaction in the making
 mod change; // a use case's code inside the transaction
 mod queue; //  what waits for the writer

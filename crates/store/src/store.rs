@@ -17,6 +17,7 @@ use rusqlite::Connection;
 use tokio::sync::{MutexGuard, Semaphore, oneshot};
 
 use crate::change::{ChangeJob, Changed};
+use crate::copy::MOVED;
 use crate::error::{Cause, ChangeError, FactsError, RecordError, StoreError};
 use crate::ledger::fork::{self, Fork, ForkKind};
 use crate::ledger::head::HeadFile;
@@ -87,6 +88,9 @@ pub enum OpenError {
         /// What the system said.
         error: std::io::Error,
     },
+    /// Everything was moved elsewhere: this is what was there before.
+    #[error("the database was moved to {0}")]
+    Moved(String),
     /// The schema of the embedded database cannot be used.
     #[error(transparent)]
     Schema(#[from] MigrateError),
@@ -165,6 +169,9 @@ impl Store {
         tree::create(&connection)?;
         let head_file = Arc::new(HeadFile::new(config.head_path));
         let view = View::new(Conn::Sqlite(&connection));
+        if let Some(to) = view.meta_get(MOVED)? {
+            return Err(OpenError::Moved(String::from_utf8_lossy(&to).into_owned()));
+        }
         let (fork, head) = fork::find(&view, &head_file)?;
         if fork.is_none() {
             recover(&connection)?;
@@ -562,7 +569,7 @@ impl Drop for CloseOnExit {
     }
 }
 
-fn recover(connection: &Connection) -> Result<(), StoreError> {
+pub(crate) fn recover(connection: &Connection) -> Result<(), StoreError> {
     loop {
         let transaction = connection.unchecked_transaction()?;
         let conn = Conn::Sqlite(&transaction);

@@ -51,7 +51,8 @@ struct Prepared {
 /// Runs the command.
 pub(crate) async fn run(args: DatabaseArgs, context: &Context) -> Result<Exit, Failure> {
     let Verb::Prepare { database, password_from, role } = args.verb;
-    let address = address(&database, password_from.as_deref(), context)?;
+    let what = "the database was not prepared";
+    let address = address(&database, password_from.as_deref(), context, what)?;
     let schema = prepare(&address, &role).await.map_err(|error| failed(&error, &role))?;
     let prepared = Prepared { database: address.shown(), schema, role };
     context.out.one(&prepared, |prepared| -> Vec<Line> {
@@ -64,8 +65,14 @@ pub(crate) async fn run(args: DatabaseArgs, context: &Context) -> Result<Exit, F
     Ok(Exit::Ok)
 }
 
-fn address(database: &str, password: Option<&str>, context: &Context) -> Result<Address, Failure> {
-    let wrong = |why: &dyn std::fmt::Display| Failure::usage("the database was not prepared", why);
+/// Where a database is that the command line names; `what` was not done where it says it badly.
+pub(super) fn address(
+    database: &str,
+    password: Option<&str>,
+    context: &Context,
+    what: &str,
+) -> Result<Address, Failure> {
+    let wrong = |why: &dyn std::fmt::Display| Failure::usage(what, why);
     if !references::is_reference(database) && Address::has_password(database) {
         let why = "a password on the command line can be read by every process of this machine";
         return Err(wrong(&why).todo("--password-from '${file:/path}', with a file of mode 600"));

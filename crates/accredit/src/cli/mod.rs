@@ -4,6 +4,7 @@
 mod agent; //      agent ls|show|add|enrol|suspend|resume|owner|key|token
 mod ask; //        destructive commands ask first
 mod audit; //      audit search|tail|verify|prove|checkpoint|key|export
+mod backup; //     backup, restore, migrate
 mod clients; //    the clients that the probe knows
 mod completion; // completion SHELL, openapi
 mod config; //     config check|show
@@ -111,6 +112,12 @@ enum Command {
     Health,
     /// The vault: whether it is open, and its keys
     Vault(vault::VaultArgs),
+    /// Copy everything that is durable into a file, while servers go on working
+    Backup(backup::BackupArgs),
+    /// Put a backup where a server works: an empty state directory, or an empty shared database
+    Restore(backup::RestoreArgs),
+    /// Move an installation from its file to a shared database: the same tasks, tokens and ledger go on there
+    Migrate(backup::MigrateArgs),
     /// The database that servers share: make its schema, or bring it up to date
     Database(database::DatabaseArgs),
     /// Cosign the signed heads of other installations' ledgers
@@ -238,6 +245,9 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Config(args) => config::run(args, context),
         Command::Health => health::run(context).await,
         Command::Vault(args) => vault::run(args, context).await,
+        Command::Backup(args) => backup::backup(args, context).await,
+        Command::Restore(args) => backup::restore(args, context).await,
+        Command::Migrate(args) => backup::migrate(args, context).await,
         Command::Database(args) => database::run(args, context).await,
         Command::Witness(args) => witness::run(args, context).await,
         Command::Completion(args) => completion::completion(args, context, &mut Cli::command()),

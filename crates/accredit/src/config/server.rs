@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use accredit_authority::settings::{Address, Database};
+use accredit_authority::settings::{Address, DATABASE_FILE, Database};
 use accredit_authority::witnesses::{WITNESSES_MAX, WitnessSetting};
 use accredit_client::Server;
 use accredit_core::boundary::{Boundary, Grant};
@@ -27,8 +27,6 @@ use super::{duration, references};
 const LISTEN: &str = "127.0.0.1:9748";
 /// Where the gateway listens unless it is told otherwise.
 const GATEWAY: &str = "127.0.0.1:9749";
-/// The name of the database file inside its directory.
-const DATABASE_FILE: &str = "accredit.db";
 /// Largest configuration file, in bytes: far above what people write, far below what would hurt.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most templates.

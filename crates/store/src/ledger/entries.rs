@@ -48,6 +48,11 @@ impl NewEntry {
         Ok(Self { entry, bytes })
     }
 
+    /// An entry as it is stored already.
+    pub(crate) fn stored(bytes: Vec<u8>) -> Result<Self, EntryError> {
+        Ok(Self { entry: Entry::decode(&bytes)?, bytes })
+    }
+
     /// Writes the row, at its place where the one writer counts them; else it gets its place later, from the leader.
     pub(crate) fn insert(&self, view: &View<'_>, place: Option<u64>) -> Result<(), StoreError> {
         match place {

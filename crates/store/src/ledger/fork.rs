@@ -7,6 +7,7 @@ use accredit_ledger::entry::INSTALL_TENANT;
 use accredit_ledger::head::{Head, Standing};
 use serde_json::{Map, Value};
 
+use crate::copy::RESTORED;
 use crate::error::StoreError;
 use crate::ledger::checkpoint::{SignError, SignedHead};
 use crate::ledger::entries::NewEntry;
@@ -15,6 +16,9 @@ use crate::ledger::tree::{TreeHead, flat};
 use crate::store::Store;
 use crate::tx::{Tx, now};
 use crate::view::View;
+
+/// Under this key stands the newest epoch, from its opening until nothing that was granted before it is left.
+const GRANTED_BEFORE: &str = "granted-before-epoch";
 
 /// How the database fails to continue the outside head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +34,11 @@ pub enum ForkKind {
     },
     /// The database has another history.
     Diverged,
+    /// The database was restored from a backup on purpose.
+    Restored {
+        /// Entries missing that were signed since, as far as the head outside tells.
+        missing: u64,
+    },
 }
 
 /// A database that does not continue the head kept outside it.
@@ -61,12 +70,36 @@ impl std::fmt::Display for Fork {
                 write!(f, "the database lacks {missing} ledger entries that were signed: it is an older copy")
             }
             ForkKind::Diverged => f.write_str("the database holds another ledger than the head outside it"),
+            ForkKind::Restored { missing: 0 } => f.write_str("the database was restored from a backup"),
+            ForkKind::Restored { missing } => {
+                write!(
+                    f,
+                    "the database was restored from a backup, and lacks {missing} entries that were signed since"
+                )
+            }
         }
     }
 }
 
-/// Compares the database with the head outside.
+/// Compares the database with the head outside. One that was restored is a fork whatever the head says: it may be that
+/// of the past as well.
 pub(crate) fn find(view: &View<'_>, file: &HeadFile) -> Result<(Option<Fork>, Option<Head>), StoreError> {
+    let (fork, head) = compare(view, file)?;
+    if view.meta_get(RESTORED)?.is_none() {
+        return Ok((fork, head));
+    }
+    let missing = match fork.as_ref().map(|fork| fork.kind) {
+        None | Some(ForkKind::Missing) => 0,
+        Some(ForkKind::RolledBack { missing }) => missing,
+        Some(_) => return Ok((fork, head)),
+    };
+    let kind = ForkKind::Restored { missing };
+    let inside = view.tree_head()?;
+    let origin = view.latest_checkpoint()?.as_ref().and_then(SignedHead::origin);
+    Ok((Some(Fork { kind, outside: head.clone(), inside, origin }), head))
+}
+
+fn compare(view: &View<'_>, file: &HeadFile) -> Result<(Option<Fork>, Option<Head>), StoreError> {
     let inside = view.tree_head()?;
     let origin = view.latest_checkpoint()?.as_ref().and_then(SignedHead::origin);
     let fork = |kind, outside: Option<Head>| Fork { kind, outside, inside, origin: origin.clone() };
@@ -135,6 +168,31 @@ impl Store {
     }
 }
 
+impl View<'_> {
+    /// The epoch that was opened, while something that was granted before it may be left: a database of the past knows
+    /// nothing of what was taken away since.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn granted_before_epoch(&self) -> Result<bool, StoreError> {
+        Ok(self.meta_get(GRANTED_BEFORE)?.is_some())
+    }
+}
+
+impl Tx<'_> {
+    /// Voids everything that lets somebody in who has not been let in yet, or was: join tokens, sign-in links and the
+    /// sessions of operators. With it, nothing that was granted before the newest epoch is left, if every task has ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn void_entrances(&mut self) -> Result<(), StoreError> {
+        self.execute("UPDATE join_token SET used_at = ?1 WHERE used_at IS NULL", [now().as_ms()])?;
+        self.execute("DELETE FROM operator_link", ())?;
+        self.execute("DELETE FROM operator_session", ())?;
+        self.meta_remove(GRANTED_BEFORE)
+    }
+}
+
 fn next_epoch(fork: &Fork) -> u64 {
     fork.outside.as_ref().map_or(0, Head::epoch).max(fork.inside.epoch) + 1
 }
@@ -142,6 +200,8 @@ fn next_epoch(fork: &Fork) -> u64 {
 fn acknowledge(tx: &mut Tx<'_>, fork: &Fork, epoch: u64, by: &str, reason: &str) -> Result<(), StoreError> {
     let floor = fork.outside.as_ref().map_or(0, Head::size).max(fork.inside.floor);
     tx.execute("UPDATE tree SET epoch = ?1, floor = ?2 WHERE id = 1", (epoch, floor))?;
+    tx.meta_remove(RESTORED)?;
+    tx.meta_set(GRANTED_BEFORE, epoch.to_string().as_bytes())?;
     let mut body = Map::new();
     body.insert("epoch".into(), Value::from(epoch));
     if let Some(outside) = &fork.outside {

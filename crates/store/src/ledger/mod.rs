@@ -13,6 +13,7 @@ pub(crate) mod verify; //     the whole ledger, streamed through the verifier
 
 pub use checkpoint::{SignError, SignedHead};
 pub use entries::{ENTRIES_MAX, EntryFilter, StoredEntry};
+pub(crate) use fork::find as find_fork;
 pub use fork::{Fork, ForkKind};
 pub use head::HeadFileError;
 pub use tree::{INTEGRATE_MAX, TreeHead};

@@ -16,6 +16,11 @@ use crate::writer::{Command, Database, one_at_a_time};
 /// Key of the lock that changes take.
 const CHANGE_LOCK: i64 = 0x6163_6372_6368_616e;
 
+/// What keeps every other change away until the end of the transaction.
+pub(crate) fn alone() -> String {
+    format!("SELECT pg_advisory_xact_lock({CHANGE_LOCK})")
+}
+
 pub(crate) struct Changes {
     pub(crate) address: Arc<Address>,
     pub(crate) runtime: Handle,
@@ -46,9 +51,7 @@ impl Database for Changes {
     }
 
     fn begin(&self, connection: &PgSession) -> Result<(), StoreError> {
-        connection.run(&format!(
-            "BEGIN; SET LOCAL accredit.tenants = '*'; SELECT pg_advisory_xact_lock({CHANGE_LOCK})"
-        ))
+        connection.run(&format!("BEGIN; SET LOCAL accredit.tenants = '*'; {}", alone()))
     }
 
     fn commit(&self, connection: &PgSession) -> Result<(), StoreError> {

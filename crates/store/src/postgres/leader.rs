@@ -83,9 +83,9 @@ impl Leader {
             let before = view.tree_head()?;
             let limit = i64::try_from(max.clamp(1, STEP_MAX)).unwrap_or(i64::MAX);
             let arrived = session.ask(ARRIVED, &[&limit])?;
-            let arrived = arrived.iter().map(Arrived::read).collect::<Result<Vec<_>, _>>()?;
+            let arrived = arrived.iter().map(Placed::read).collect::<Result<Vec<_>, _>>()?;
+            let (arrived, leaves): (Vec<Placed>, Vec<Hash>) = arrived.into_iter().unzip();
             let Some(last) = arrived.last() else { return Ok(before) };
-            let leaves: Vec<Hash> = arrived.iter().map(|arrived| leaf_hash(&arrived.body)).collect();
             let appended = tree::append(before.size, &leaves, |tile| view.widest_tile(tile))?;
             place(session, before.size, &arrived)?;
             grow(session, &before, &appended, last)?;
@@ -152,24 +152,27 @@ fn in_transaction<T>(
     }
 }
 
-/// An entry that has arrived and has no place yet.
-struct Arrived {
-    era: i64,
-    tx: String,
-    n: i64,
-    body: Vec<u8>,
-    entry: Entry,
+/// An entry that has arrived and gets its place.
+pub(crate) struct Placed {
+    pub(crate) era: i64,
+    /// The transaction that it arrived in.
+    pub(crate) tx: String,
+    pub(crate) n: i64,
+    pub(crate) entry: Entry,
 }
 
-impl Arrived {
-    fn read(row: &tokio_postgres::Row) -> Result<Self, StoreError> {
+impl Placed {
+    /// The entry, and the hash of its leaf.
+    fn read(row: &tokio_postgres::Row) -> Result<(Self, Hash), StoreError> {
         let body: Vec<u8> = row.try_get(3)?;
         let entry = Entry::decode(&body)?;
-        Ok(Self { era: row.try_get(0)?, tx: row.try_get(1)?, n: row.try_get(2)?, body, entry })
+        let placed = Self { era: row.try_get(0)?, tx: row.try_get(1)?, n: row.try_get(2)?, entry };
+        Ok((placed, leaf_hash(&body)))
     }
 }
 
-fn place(session: &PgSession, first: u64, arrived: &[Arrived]) -> Result<(), StoreError> {
+/// Gives entries their places, from `first` on.
+pub(crate) fn place(session: &PgSession, first: u64, arrived: &[Placed]) -> Result<(), StoreError> {
     let seqs: Vec<i64> = (first..).take(arrived.len()).map(whole).collect();
     let eras: Vec<i64> = arrived.iter().map(|a| a.era).collect();
     let txs: Vec<&str> = arrived.iter().map(|a| a.tx.as_str()).collect();
@@ -198,7 +201,7 @@ fn grow(
     session: &PgSession,
     before: &TreeHead,
     appended: &Appended,
-    last: &Arrived,
+    last: &Placed,
 ) -> Result<(), StoreError> {
     for (tile, hashes) in &appended.tiles {
         let (level, position) = (i64::from(tile.level()), whole(tile.index()));

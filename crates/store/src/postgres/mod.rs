@@ -16,12 +16,13 @@ use tokio::runtime::Handle;
 
 pub use address::{Address, AddressError};
 use changes::Changes;
-pub(crate) use leader::{Leader, Led};
+pub(crate) use changes::alone;
+pub(crate) use leader::{Leader, Led, Placed, place};
 use pool::PgPool;
 use records::Records;
 pub(crate) use replicas::Replicas;
 pub use replicas::{Cut, CutOrder, STALE_AFTER};
-use schema::SCHEMA;
+pub(crate) use schema::{SCHEMA, check as check_schema};
 pub use schema::{SchemaError, prepare};
 use session::Backend;
 
