@@ -11,6 +11,11 @@ impl Times {
         self.0.push(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
     }
 
+    /// How many there are.
+    pub(crate) const fn count(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn of_ns(ns: Vec<u64>) -> Self {
         Self(ns)
     }

@@ -28,7 +28,7 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<(), Failure> 
     let mut flushes = disk::flushes(directory.path(), scale)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let rounds = scale.of(500, 5);
-    let (mut returns, mut before, late) = runtime.block_on(rounds_of(directory.path(), rounds))?;
+    let (mut returns, mut before, mut late) = runtime.block_on(rounds_of(directory.path(), rounds))?;
     let title = format!(
         "Revocation under load, {rounds} rounds, {CONNECTIONS} connections (P5: p99 at most 10 ms, no effect after the return)"
     );
@@ -37,21 +37,25 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<(), Failure> 
         let [p50, p99, most] = times.usual_us().map(short);
         table.row([name.to_owned(), p50, p99, most]);
     }
-    table.note(format!("effects that the upstream saw after the return: {late}"));
+    let [_, _, latest] = late.usual_us().map(short);
+    table.note(match late.count() {
+        0 => "no effect was seen by the upstream after the return".to_owned(),
+        n => format!("effects that the upstream saw after the return: {n}, the latest by {latest} us"),
+    });
     table.note(disk::note(&mut flushes));
     report.add(&table);
     Ok(())
 }
 
-async fn rounds_of(directory: &std::path::Path, rounds: usize) -> Result<(Times, Times, u64), Failure> {
+async fn rounds_of(directory: &std::path::Path, rounds: usize) -> Result<(Times, Times, Times), Failure> {
     let seen = Seen::default();
-    let world = World::open(directory, upstream::start(seen.clone()).await?).await?;
+    let world = World::open(directory, upstream::start(seen.clone())?).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
     let gateway = Gateway::open(world.authority.clone(), vec![address]).await.map_err(world::said)?;
     let stop = CancellationToken::new();
     tokio::spawn(gateway.serve(listener, stop.clone(), Duration::ZERO));
-    let (mut returns, mut before, mut late) = (Times::default(), Times::default(), 0);
+    let (mut returns, mut before, mut late) = (Times::default(), Times::default(), Times::default());
     for _ in 0..rounds {
         let started = world.start().await?;
         let path = format!("/u/{}/v1/orders", world::resource()?);
@@ -76,7 +80,9 @@ async fn rounds_of(directory: &std::path::Path, rounds: usize) -> Result<(Times,
             before.add(returned.saturating_duration_since(last));
         }
         tokio::time::sleep(AFTER).await;
-        late += u64::from(seen.take_last().is_some_and(|at| at > returned));
+        if let Some(at) = seen.take_last().filter(|at| *at > returned) {
+            late.add(at - returned);
+        }
         going.store(false, Ordering::Relaxed);
         using.shutdown().await;
     }

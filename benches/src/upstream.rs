@@ -41,11 +41,20 @@ impl Seen {
     }
 }
 
-/// Serves in this process.
-pub(crate) async fn start(seen: Seen) -> Result<SocketAddr, Failure> {
-    let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// Serves in this process, on a thread of its own, so that a request is seen when it arrives and not when everything
+/// else has had its turn.
+pub(crate) fn start(seen: Seen) -> Result<SocketAddr, Failure> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
-    tokio::spawn(run(listener, Some(seen)));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    std::thread::Builder::new().name("upstream".to_owned()).spawn(move || {
+        runtime.block_on(async {
+            if let Ok(listener) = TcpListener::from_std(listener) {
+                run(listener, Some(seen)).await;
+            }
+        });
+    })?;
     Ok(address)
 }
 

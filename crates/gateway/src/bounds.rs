@@ -12,6 +12,9 @@ pub const IDLE_TIME_MAX: Duration = Duration::from_secs(75);
 pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time to resolve, connect and shake hands with an upstream.
 pub const DIAL_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a connection may take to be free after a whole response: the rest of a request that the upstream did not
+/// wait for is not worth more.
+pub(crate) const FREE_TIME_MAX: Duration = Duration::from_millis(50);
 /// Time an upstream may take from the end of the request to the head of its response: models think
 /// for minutes.
 pub const RESPONSE_TIME_MAX: Duration = Duration::from_secs(300);

@@ -24,7 +24,6 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -42,7 +41,7 @@ use crate::http::scrub::{Needles, Protected, Scrubber};
 use crate::pump::{Pump, PumpError};
 use crate::refuse::{self, Answer, DECISION};
 use crate::session::decline;
-use crate::upstream::{Key, OutBody};
+use crate::upstream::{Connection, Key, OutBody};
 use crate::wire::Wire;
 
 /// One turn of a connection: a request and who asks.
@@ -241,8 +240,8 @@ where
         }
         reached = reach(turn.gateway, &key, &opened) => reached,
     };
-    let sender = match reached {
-        Ok(sender) => sender,
+    let mut connection = match reached {
+        Ok(connection) => connection,
         Err(error) => {
             Traffic::count(&turn.gateway.authority.traffic().broken);
             opened.settle(seen(Settlement::Failed, Some(error.cause()), &figures, None));
@@ -261,22 +260,27 @@ where
     }
     let mut relay =
         Relay { wire, turn, pump: &mut pump, cut, decision, bytes_left: opened.permit().bytes_left() };
-    let ended = relay.run(sender, request, needles, &mut opened, &mut figures).await;
+    let ended = relay.run(&mut connection, request, needles, &mut opened, &mut figures).await;
+    release(turn, &ended, &opened, &pump, connection).await;
     finish(turn, ended, opened, pump, &figures)
 }
 
-/// Settles the exchange and says what becomes of the connection; a good upstream connection is
-/// kept for the same credential at the same endpoint.
+/// Keeps a good upstream connection for the same credential at the same endpoint. Any other is over when this returns,
+/// and so before the action is: nothing of it goes out later.
+async fn release(turn: &Turn<'_>, ended: &Ended, opened: &Opened, pump: &Pump, mut connection: Connection) {
+    if matches!(ended, Ended::Whole { .. }) && pump.is_done() && connection.is_free().await {
+        turn.gateway.upstreams.keep(Key::of(opened.permit()), connection);
+    } else {
+        connection.break_off().await;
+    }
+}
+
+/// Settles the exchange and says what becomes of the agent's connection.
 fn finish(turn: &Turn<'_>, ended: Ended, opened: Opened, pump: Pump, figures: &Figures) -> Next {
     let stats = turn.gateway.authority.traffic();
     stats.scrubbed.fetch_add(figures.scrubbed, std::sync::atomic::Ordering::Relaxed);
     let (settlement, cause, next) = match ended {
-        Ended::Whole { keep_alive, sender } => {
-            if let Some(sender) = sender.filter(|_| pump.is_done()) {
-                turn.gateway.upstreams.keep(Key::of(opened.permit()), sender);
-            }
-            (Settlement::Done, None, Next::from(keep_alive && pump.is_done()))
-        }
+        Ended::Whole { keep_alive } => (Settlement::Done, None, Next::from(keep_alive && pump.is_done())),
         Ended::Answered { cause, keep_alive, settlement } => {
             (settlement, Some(cause), Next::from(keep_alive && pump.is_done()))
         }
@@ -322,7 +326,7 @@ fn seen(
 /// How an exchange ended.
 enum Ended {
     /// The response was passed on to its end.
-    Whole { keep_alive: bool, sender: Option<SendRequest<OutBody>> },
+    Whole { keep_alive: bool },
     /// The agent got an answer of ours instead.
     Answered { cause: &'static str, keep_alive: bool, settlement: Settlement },
     /// The connection to the agent must end.
@@ -333,9 +337,9 @@ async fn reach(
     gateway: &Gateway,
     key: &Key,
     opened: &Opened,
-) -> Result<SendRequest<OutBody>, crate::upstream::DialError> {
+) -> Result<Connection, crate::upstream::DialError> {
     match gateway.upstreams.idle(key) {
-        Some(sender) => Ok(sender),
+        Some(connection) => Ok(connection),
         None => gateway.upstreams.dial(opened.permit()).await,
     }
 }
@@ -352,15 +356,15 @@ struct Relay<'a, 't, S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
     async fn run(
         &mut self,
-        sender: SendRequest<OutBody>,
+        connection: &mut Connection,
         request: http::Request<OutBody>,
         needles: Option<Arc<Needles>>,
         opened: &mut Opened,
         figures: &mut Figures,
     ) -> Ended {
         let started = Instant::now();
-        let (response, sender) = match self.response(sender, request, opened).await {
-            Ok(found) => found,
+        let response = match self.response(connection, request, opened).await {
+            Ok(response) => response,
             Err(broken) => return self.no_response(broken).await,
         };
         self.turn.gateway.authority.traffic().upstream.observe(started.elapsed());
@@ -390,7 +394,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
         };
         let encoder = begin(&mut self.wire.out, answering, head.status(), &headers, head.body());
         match self.relay_body(body, encoder, needles, figures).await {
-            Ok(keep_alive) => Ended::Whole { keep_alive, sender: Some(sender) },
+            Ok(keep_alive) => Ended::Whole { keep_alive },
             Err(broken) => {
                 self.pump.abort();
                 Ended::Broken(broken)
@@ -406,14 +410,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
     /// Sends the request and pumps its body until the response's head is there.
     async fn response(
         &mut self,
-        mut sender: SendRequest<OutBody>,
+        connection: &mut Connection,
         request: http::Request<OutBody>,
         opened: &Opened,
-    ) -> Result<(http::Response<Incoming>, SendRequest<OutBody>), Broken> {
+    ) -> Result<http::Response<Incoming>, Broken> {
         let mut request = Some(request);
         loop {
             let Some(attempt) = request.take() else { return Err(Broken::Upstream("upstream_closed")) };
-            let sending = sender.try_send_request(attempt);
+            let sending = connection.send(attempt);
             tokio::pin!(sending);
             let mut response_until = Instant::now() + RESPONSE_TIME_MAX;
             let outcome = loop {
@@ -439,14 +443,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
                 }
             };
             match outcome {
-                Ok(response) => return Ok((response, sender)),
+                Ok(response) => return Ok(response),
                 Err(mut error) => match error.take_message() {
                     // An idle connection that had died: nothing of the request was sent, so sending
                     // it elsewhere is not a repetition.
                     Some(unsent) => {
                         request = Some(unsent);
                         let dialled = self.turn.gateway.upstreams.dial(opened.permit()).await;
-                        sender = dialled.map_err(|e| Broken::Upstream(e.cause()))?;
+                        *connection = dialled.map_err(|e| Broken::Upstream(e.cause()))?;
                     }
                     None => {
                         tracing::debug!(error = %error.into_error(), "an upstream broke before its response");

@@ -10,15 +10,19 @@ use accredit_core::digest::Digest;
 use accredit_core::host::{Endpoint, Scheme};
 use accredit_core::record::Permit;
 use bytes::Bytes;
+use http::Response;
 use http_body_util::combinators::BoxBody;
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::SendRequest;
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
+use tokio::task::JoinHandle;
 
 use crate::bounds::{
-    DIAL_TIME_MAX, IDLE_UPSTREAM_TIME_MAX, IDLE_UPSTREAMS_MAX, IDLE_UPSTREAMS_PER_KEY_MAX,
+    DIAL_TIME_MAX, FREE_TIME_MAX, IDLE_UPSTREAM_TIME_MAX, IDLE_UPSTREAMS_MAX, IDLE_UPSTREAMS_PER_KEY_MAX,
     RESPONSE_FIELDS_MAX, RESPONSE_HEAD_BYTES_MAX,
 };
 use crate::http::address::{Dialable, Reach};
@@ -93,8 +97,38 @@ impl Key {
     }
 }
 
-struct Idle {
+/// A connection to an upstream, for one exchange at a time.
+pub(crate) struct Connection {
     sender: SendRequest<OutBody>,
+    /// Moves the bytes.
+    driver: JoinHandle<()>,
+}
+
+impl Connection {
+    /// Sends a request. When nothing of it was sent, it comes back with the error.
+    pub(crate) fn send(
+        &mut self,
+        request: http::Request<OutBody>,
+    ) -> impl Future<Output = Result<Response<Incoming>, TrySendError<http::Request<OutBody>>>> + use<> {
+        self.sender.try_send_request(request)
+    }
+
+    /// Whether every byte of the exchange went out and came in, so that another one may use the connection.
+    pub(crate) async fn is_free(&mut self) -> bool {
+        let free = tokio::time::timeout(FREE_TIME_MAX, self.sender.ready()).await;
+        matches!(free, Ok(Ok(())))
+    }
+
+    /// Ends the connection. Not one byte goes out on it any more when this returns, whatever was still waiting: an
+    /// exchange that is cut is over only then (I4).
+    pub(crate) async fn break_off(self) {
+        self.driver.abort();
+        let _ = self.driver.await;
+    }
+}
+
+struct Idle {
+    connection: Connection,
     since: Instant,
 }
 
@@ -127,12 +161,12 @@ impl Upstreams {
     }
 
     /// A connection that lay idle, if one is still good.
-    pub(crate) fn idle(&self, key: &Key) -> Option<SendRequest<OutBody>> {
+    pub(crate) fn idle(&self, key: &Key) -> Option<Connection> {
         let mut idle = self.lock();
         let kept = idle.get_mut(key)?;
         while let Some(candidate) = kept.pop() {
-            if candidate.since.elapsed() < IDLE_UPSTREAM_TIME_MAX && candidate.sender.is_ready() {
-                return Some(candidate.sender);
+            if candidate.since.elapsed() < IDLE_UPSTREAM_TIME_MAX && candidate.connection.sender.is_ready() {
+                return Some(candidate.connection);
             }
         }
         idle.remove(key);
@@ -140,7 +174,7 @@ impl Upstreams {
     }
 
     /// Keeps a connection whose exchange ended cleanly.
-    pub(crate) fn keep(&self, key: Key, sender: SendRequest<OutBody>) {
+    pub(crate) fn keep(&self, key: Key, connection: Connection) {
         let mut idle = self.lock();
         let total: usize = idle.values().map(Vec::len).sum();
         if total >= IDLE_UPSTREAMS_MAX {
@@ -148,24 +182,24 @@ impl Upstreams {
         }
         let kept = idle.entry(key).or_default();
         if kept.len() < IDLE_UPSTREAMS_PER_KEY_MAX {
-            kept.push(Idle { sender, since: Instant::now() });
+            kept.push(Idle { connection, since: Instant::now() });
         }
     }
 
     /// Closes connections that lay idle for too long.
     pub fn sweep(&self) {
         self.lock().retain(|_, kept| {
-            kept.retain(|i| i.since.elapsed() < IDLE_UPSTREAM_TIME_MAX && !i.sender.is_closed());
+            kept.retain(|i| i.since.elapsed() < IDLE_UPSTREAM_TIME_MAX && !i.connection.sender.is_closed());
             !kept.is_empty()
         });
     }
 
     /// A new connection to where the permit says, and nowhere else.
-    pub(crate) async fn dial(&self, permit: &Permit) -> Result<SendRequest<OutBody>, DialError> {
+    pub(crate) async fn dial(&self, permit: &Permit) -> Result<Connection, DialError> {
         tokio::time::timeout(DIAL_TIME_MAX, self.dial_slowly(permit)).await.unwrap_or(Err(DialError::Timeout))
     }
 
-    async fn dial_slowly(&self, permit: &Permit) -> Result<SendRequest<OutBody>, DialError> {
+    async fn dial_slowly(&self, permit: &Permit) -> Result<Connection, DialError> {
         let endpoint = permit.endpoint();
         let target = permit.decision().prepared().facts().target.as_ref().ok_or(DialError::Address)?;
         let reach = if target.resource.private_network { Reach::Private } else { Reach::Global };
@@ -248,7 +282,7 @@ fn client_config(roots: rustls::RootCertStore) -> Arc<rustls::ClientConfig> {
     Arc::new(config)
 }
 
-async fn handshake<S>(stream: S) -> Result<SendRequest<OutBody>, DialError>
+async fn handshake<S>(stream: S) -> Result<Connection, DialError>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
@@ -259,10 +293,10 @@ where
         .await
         .map_err(|_| DialError::Connect)?;
     // The connection lives as long as its sender and the response that it carries.
-    tokio::spawn(async move {
+    let driver = tokio::spawn(async move {
         if let Err(error) = connection.await {
             tracing::debug!(%error, "an upstream connection ended");
         }
     });
-    Ok(sender)
+    Ok(Connection { sender, driver })
 }
