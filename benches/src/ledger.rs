@@ -129,7 +129,7 @@ fn credential(number: usize) -> Result<CredentialName, Failure> {
 }
 
 /// An entry as a use writes it.
-fn event(tenant: &accredit_core::id::TenantName, number: usize) -> Event {
+pub(crate) fn event(tenant: &accredit_core::id::TenantName, number: usize) -> Event {
     use accredit_core::id::DecisionId;
     Event::new(tenant, "action.decided")
         .with("decision", DecisionId::from_random(random()))

@@ -141,6 +141,15 @@ impl Connection {
         Ok(status)
     }
 
+    /// One request whose answer has no end: reads until it is cut.
+    pub(crate) async fn read_until_cut(&mut self) -> Result<(), Failure> {
+        self.stream.write_all(&self.request).await?;
+        while self.fill().await.is_ok() {
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+
     /// Reads one head. Gives status and length of the body.
     async fn head(&mut self) -> Result<(u16, usize), Failure> {
         loop {

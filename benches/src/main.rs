@@ -1,8 +1,9 @@
 //! The side-by-side measurements: what Accredit costs beside a floor or a peer in the same run, on the same machine.
 //!
-//! `accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|all] [--quick] [--out DIR]`. Figures come as
+//! `accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|all] [--quick] [--out DIR]`. Figures come as
 //! ratios to a floor first, because machines differ and drift. Nothing here is a test: no figure makes it fail.
 
+mod backup; //  copies of an installation
 mod child; //   processes that are measured, pinned to one processor
 mod decide; //  P3: one decision, with few and many policies
 mod disk; //    what this disk takes for a flush
@@ -15,6 +16,7 @@ mod machine; // what this machine is
 mod mint; //    P6: tasks and tokens
 mod peers; //   the proxies that are compared with
 mod record; //  P4: decisions made durable
+mod replicas; // decisions and revocations on PostgreSQL
 mod report; //  tables, on the terminal and in a file
 mod revoke; //  P5: from `revoke` to its return and to the last effect
 mod start; //   P10: ready with many tasks
@@ -43,9 +45,9 @@ impl Scale {
     }
 }
 
-const USAGE: &str =
-    "usage: accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|all] [--quick] [--out DIR]";
-const ALL: [&str; 8] = ["decide", "record", "mint", "revoke", "ledger", "gateway", "idle", "start"];
+const USAGE: &str = "usage: accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|all] [--quick] [--out DIR]";
+const ALL: [&str; 10] =
+    ["decide", "record", "mint", "revoke", "ledger", "gateway", "idle", "start", "replicas", "backup"];
 
 struct Asked {
     what: Vec<String>,
@@ -112,7 +114,9 @@ fn measure(asked: &Asked) -> Result<(), Failure> {
             "revoke" => revoke::measure(asked.scale, &mut report),
             "ledger" => ledger::measure(asked.scale, &mut report),
             "idle" => idle::measure(asked.scale, &mut report),
-            _ => start::measure(asked.scale, &mut report),
+            "start" => start::measure(asked.scale, &mut report),
+            "replicas" => replicas::measure(asked.scale, &mut report),
+            _ => backup::measure(asked.scale, &mut report),
         };
         measured.map_err(|failure| format!("{what}: {failure}"))?;
     }

@@ -68,13 +68,16 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<(), Failure> 
     Ok(())
 }
 
-struct Written {
-    rate: f64,
-    times: Times,
+/// What was written.
+pub(crate) struct Written {
+    /// Records a second.
+    pub(crate) rate: f64,
+    /// From the call of each to its return.
+    pub(crate) times: Times,
+    /// Bytes of one.
     bytes: usize,
 }
 
-/// Decisions are made before the clock runs; only their record is measured.
 async fn ours(directory: &Path, writers: usize, each: usize) -> Result<Written, Failure> {
     let directory = tempfile::tempdir_in(directory)?;
     let config = StoreConfig {
@@ -83,28 +86,37 @@ async fn ours(directory: &Path, writers: usize, each: usize) -> Result<Written, 
         readers: 2,
         queue_max: 10_000,
     };
-    let store = Store::open(config)?;
+    on(&[Store::open(config)?], writers, each).await
+}
+
+/// Records of so many writers, spread over the stores of one database, which is empty. Decisions are made before the
+/// clock runs; only their record is measured.
+pub(crate) async fn on(stores: &[Store], writers: usize, each: usize) -> Result<Written, Failure> {
     let policies =
         PolicySet::compile(PolicySources::one("p.cedar", POLICY)?).map_err(|_| "the policy is broken")?;
     let (bot, actors) = (agent("bot")?, Actors::new()?);
     let task = actors.task(&bot)?;
     let caller = actors.caller(&bot, &task)?;
-    furnish(&store, &policies, &task).await?;
-    let facts = async || Ok::<_, Failure>(store.snapshot(&tenant()?, &task.id, &endpoint()?).await?);
-    // The first use of a task also notes what it may have seen; what is measured is every later one.
-    let snapshot = facts().await?;
-    let first = decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now())?;
-    let recorded = store.record(first, snapshot.stamp.clone(), RequestId::from_random(random())).await;
-    recorded.map_err(|error| error.to_string())?;
-    let snapshot = facts().await?;
+    let first_store = stores.first().ok_or("a store is needed")?;
+    furnish(first_store, &policies, &task).await?;
+    let mut snapshots = Vec::new();
+    for store in stores {
+        let facts = async || Ok::<_, Failure>(store.snapshot(&tenant()?, &task.id, &endpoint()?).await?);
+        // The first use of a task also notes what it may have seen; what is measured is every later one.
+        let snapshot = facts().await?;
+        let first = decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now())?;
+        let recorded = store.record(first, snapshot.stamp.clone(), RequestId::from_random(random())).await;
+        recorded.map_err(|error| error.to_string())?;
+        snapshots.push((store.clone(), facts().await?));
+    }
     let mut work = Vec::with_capacity(writers);
-    for _ in 0..writers {
+    for (_, snapshot) in snapshots.iter().cycle().take(writers) {
         let make = || decision(&caller, &snapshot.prepared, &snapshot.usage, &policies, machine::now());
         work.push((0..each).map(|_| make()).collect::<Result<Vec<_>, _>>()?);
     }
     let begun = Instant::now();
     let mut working = tokio::task::JoinSet::new();
-    for decisions in work {
+    for (decisions, (store, snapshot)) in work.into_iter().zip(snapshots.iter().cycle()) {
         let (store, snapshot): (Store, Snapshot) = (store.clone(), snapshot.clone());
         working.spawn(async move {
             let mut times = Times::default();
@@ -123,7 +135,7 @@ async fn ours(directory: &Path, writers: usize, each: usize) -> Result<Written, 
         times.extend(done??);
     }
     let rate = (writers * each) as f64 / begun.elapsed().as_secs_f64();
-    let last = store.read(|view| view.entry_by_seq(view.ledger_size()?.saturating_sub(1))).await?;
+    let last = first_store.read(|view| view.entry_by_seq(view.ledger_size()?.saturating_sub(1))).await?;
     Ok(Written { rate, times, bytes: last.map_or(0, |entry| entry.bytes.len()) })
 }
 

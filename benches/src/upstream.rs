@@ -65,7 +65,12 @@ async fn run(listener: TcpListener, seen: Option<Seen>) {
     }
 }
 
-/// Requests without bodies, one after another.
+/// The head of an answer without end.
+const STREAM: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\n\r\n";
+/// What its path holds.
+const STREAM_PATH: &[u8] = b"/stream";
+
+/// Requests without bodies, one after another; after one for a stream, nothing but that.
 async fn connection(mut stream: TcpStream, seen: Option<Seen>) {
     let mut buffer = Vec::with_capacity(4_096);
     loop {
@@ -74,6 +79,9 @@ async fn connection(mut stream: TcpStream, seen: Option<Seen>) {
             _ => return,
         }
         while let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
+            if buffer[..end].windows(STREAM_PATH.len()).any(|w| w == STREAM_PATH) {
+                return without_end(stream).await;
+            }
             buffer.drain(..end + 4);
             if let Some(seen) = &seen {
                 seen.note();
@@ -82,6 +90,14 @@ async fn connection(mut stream: TcpStream, seen: Option<Seen>) {
                 return;
             }
         }
+    }
+}
+
+async fn without_end(mut stream: TcpStream) {
+    let mut piece = STREAM;
+    while stream.write_all(piece).await.is_ok() {
+        piece = b"tick\n";
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     }
 }
 

@@ -99,7 +99,12 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
 impl World {
     /// A new authority below `directory`, whose one resource answers at `upstream`.
     pub(crate) async fn open(directory: &Path, upstream: SocketAddr) -> Result<Self, Failure> {
-        let authority = Authority::open(settings(directory)?, false).await?;
+        Self::with(settings(directory)?, upstream).await
+    }
+
+    /// The same, as these settings say.
+    pub(crate) async fn with(settings: Settings, upstream: SocketAddr) -> Result<Self, Failure> {
+        let authority = Authority::open(settings, false).await?;
         let uid = rustix::process::geteuid().as_raw();
         let link = authority.create_link(LinkMaker::LocalUser { uid }, None, None).await.map_err(said)?;
         let signed_in =
