@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use accredit_api::Sensitive;
 use accredit_api::audit::AuditKey;
+use accredit_api::owner::{AddOwner, Owner};
 use accredit_api::revoke::{Revoke, RevokeReport, RevokeTarget};
 use accredit_api::session::{CreateLink, CreateSession, LinkCreated, SessionCreated};
 use accredit_client::routes;
@@ -52,6 +53,16 @@ impl Operator {
         let auth = Auth::Session(&self.session);
         let report: RevokeReport = self.runtime.block_on(self.client.post(routes::REVOKE, &wanted, auth))?;
         Ok(Revocation { returned_us: now_us(), tasks: report.tasks_ended, credential: None })
+    }
+
+    /// Adds an owner, which is one entry in the ledger.
+    ///
+    /// # Errors
+    /// When it was not added.
+    pub fn add_owner(&self, owner: &str) -> Result<(), CallError> {
+        let wanted = AddOwner { owner: owner.to_owned() };
+        let auth = Auth::Session(&self.session);
+        self.runtime.block_on(self.client.post::<_, Owner>(routes::OWNERS, &wanted, auth)).map(drop)
     }
 
     /// The newest signed head of the ledger.

@@ -12,6 +12,7 @@ use accredit_authority::operators::LinkMaker;
 use accredit_authority::settings::Address;
 use accredit_authority::{Authority, OpenError, Settings};
 use accredit_gateway::Gateway;
+use accredit_publish::Target;
 use accredit_server::{App, Listener};
 use accredit_store::{OpenError as StoreOpenError, SchemaError};
 use clap::{Args, ValueEnum};
@@ -87,6 +88,7 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     for dir in [context.paths.state(), &config.data_dir] {
         private_dir(dir).map_err(|e| Failure::file(dir, &e))?;
     }
+    let target = target(&config, context)?;
     let listeners = Listeners::bind(&config, context.paths.socket()).await?;
     let authority = open(settings(&config, &listeners), args.acknowledge_fork).await?;
     let reports = match config.otlp.clone() {
@@ -101,6 +103,9 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     jobs.spawn(accredit_server::serve(Listener::Unix(listeners.socket), app.clone(), stopped));
     let ca_path = context.paths.gateway_ca();
     jobs.spawn(gateway(app, authority.clone(), own, listeners.agents, ca_path, cut.clone()));
+    if let Some((target, every)) = target {
+        jobs.spawn(accredit_publish::publish(authority.clone(), target, every, cut.clone()));
+    }
     let link = if authority.is_new() || args.once_link { link(&authority).await } else { None };
     if let Err(failure) = announce(&authority, context, link) {
         // A server works as well when nobody reads what it says at its start.
@@ -235,6 +240,16 @@ async fn open(settings: Settings, acknowledge_fork: bool) -> Result<Arc<Authorit
         };
         failed("open", &error).todo(todo)
     })
+}
+
+/// Where the ledger is published, and how often.
+fn target(config: &ServerConfig, context: &Context) -> Result<Option<(Target, Duration)>, Failure> {
+    let Some(publish) = &config.publish else { return Ok(None) };
+    let keys = publish.keys(&context.environment).map_err(|e| failed("publish", &e))?;
+    let target = Target::open(&publish.to, keys.as_ref()).map_err(|e| {
+        failed("publish", &e).todo("look at [audit.publish]; `accredit config show` prints what is used")
+    })?;
+    Ok(Some((target, publish.every)))
 }
 
 /// Serves agents as soon as the vault is open; its public certificate is put beside the socket, for runners.

@@ -24,7 +24,7 @@ pub struct Ready {
 /// One thing that must be well.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ReadyCheck {
-    /// `ledger`, `tree`, `vault`, `fork`, or `witness`, which work does not wait for.
+    /// `ledger`, `tree`, `vault`, `fork`, or `witness` and `publish`, which work does not wait for.
     pub name: String,
     /// Whether it is well.
     pub ok: bool,

@@ -313,7 +313,7 @@ fn read(stored: &StoredEntry) -> Result<AuditEntry, Fault> {
 }
 
 /// A checkpoint with the cosignatures that it has.
-fn cosigned(view: &View<'_>, head: SignedHead) -> Result<String, StoreError> {
+pub(crate) fn cosigned(view: &View<'_>, head: SignedHead) -> Result<String, StoreError> {
     Ok(head.note + &view.cosignatures(head.size)?.concat())
 }
 

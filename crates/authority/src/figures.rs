@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use accredit_store::{COMMIT_BOUNDS_US, Health};
 
 use crate::Authority;
+use crate::publication::{OTHER_HISTORY, PublicationFigures};
 use crate::witnesses::WitnessFigures;
 
 /// Upper bounds of the classes in [`Figures::commit_us`], in microseconds; the last class has none.
@@ -43,6 +44,8 @@ pub struct Figures {
     pub working: bool,
     /// How witnesses stand to the ledger.
     pub witnesses: WitnessFigures,
+    /// How far publishing came.
+    pub publication: PublicationFigures,
 }
 
 /// One thing that should be well.
@@ -78,6 +81,7 @@ impl Authority {
             sealed: self.vault.is_sealed(),
             working: self.store.health() == Health::Working,
             witnesses: self.witnesses.figures(),
+            publication: self.publication.figures(),
         }
     }
 
@@ -99,7 +103,15 @@ impl Authority {
         // Somebody outside, who may be wrong, cannot stop the work: it is an alarm for people.
         let witness = Check { name: "witness", wrong: self.witness_wrong(), needed: false };
         let witness = (!self.settings.witnesses.is_empty()).then_some(witness);
-        needed.into_iter().chain(witness).collect()
+        let publish = Check { name: "publish", wrong: self.publication_wrong(), needed: false };
+        let publish = self.publication.figures().enabled.then_some(publish);
+        needed.into_iter().chain(witness).chain(publish).collect()
+    }
+
+    fn publication_wrong(&self) -> Option<&'static str> {
+        let figures = self.publication.figures();
+        let late = figures.late.then_some("publish_late");
+        figures.other.then_some(OTHER_HISTORY).or(late)
     }
 
     fn witness_wrong(&self) -> Option<&'static str> {

@@ -17,6 +17,7 @@ mod open; //          start: store, fork check, vault, keys
 pub mod operators; // sign-in by one-time link, sessions
 pub mod owners; // people and teams that answer
 pub mod policies; // policy sets: check, apply, replay, who could
+pub mod publication; // the whole ledger for a publisher, and how far that came
 pub mod requests; // what waits for a person; tasks as operators list them
 pub mod resources; // what is protected
 pub mod revocations; // revocations that operators ask for
@@ -71,6 +72,7 @@ pub struct Authority {
     /// Since when entries could not be integrated or signed.
     stalled_since: Mutex<Option<std::time::Instant>>,
     witnesses: witnesses::Witnesses,
+    publication: publication::Publication,
 }
 
 impl Authority {

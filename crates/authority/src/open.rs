@@ -21,6 +21,7 @@ use crate::fault::Fault;
 use crate::jobs::Jobs;
 use crate::keys::{OwnKeys, own_key};
 use crate::live::Live;
+use crate::publication::Publication;
 use crate::rotate::next_to;
 use crate::settings::{DATABASE_FILE, Database, Settings};
 use crate::tasks::Holds;
@@ -85,6 +86,7 @@ impl Authority {
             traces: Traces::default(),
             is_new: std::sync::atomic::AtomicBool::default(),
             stalled_since: std::sync::Mutex::default(),
+            publication: Publication::default(),
         });
         authority.void_what_was_granted_before().await?;
         authority.ensure_tenant().await?;

@@ -6,6 +6,7 @@ definition of RFC 6962, proofs are folded by the recursive definition, Ed25519 i
 
     python3 crates/ledger/tests/second_verifier.py vectors/ledger          check every vector
     python3 crates/ledger/tests/second_verifier.py FILE.tlog-proof KEY     check one entry's evidence, print the entry
+    python3 crates/ledger/tests/second_verifier.py DIRECTORY KEY           check a published log: every entry, every tile
 
 Exit code 0 when everything is as stated, 1 when something is not.
 """
@@ -370,7 +371,39 @@ CHECKS = [
 ]
 
 
+# --- a published log, C2SP tlog-tiles
+
+
+def in_files(count):
+    """Index and width of the files that hold so many items, 256 a file."""
+    return [(index, min(256, count - index * 256)) for index in range(-(-count // 256))]
+
+
+def check_published(folder, key):
+    size, signed_root = open_checkpoint((folder / "checkpoint").read_text("utf-8"), key)
+    leaves = []
+    for index, width in in_files(size):
+        data = (folder / "tile/entries" / tile_path(index, width)).read_bytes()
+        for _ in range(width):
+            length = int.from_bytes(data[:2], "big")
+            need(len(data) >= 2 + length, f"bundle {index} is cut short")
+            leaves.append(leaf(data[2 : 2 + length]))
+            data = data[2 + length :]
+        need(not data, f"bundle {index} holds more than its entries")
+    need(root(leaves) == signed_root, "the entries are not those that were signed")
+    level, hashes = 0, leaves
+    while hashes:
+        for index, width in in_files(len(hashes)):
+            stored = (folder / f"tile/{level}" / tile_path(index, width)).read_bytes()
+            need(stored == b"".join(hashes[index * 256 : index * 256 + width]), f"tile {level}/{index} is another")
+        level, hashes = level + 1, [root(hashes[i : i + 256]) for i in range(0, len(hashes) // 256 * 256, 256)]
+    return size
+
+
 def main(arguments):
+    if len(arguments) == 2 and pathlib.Path(arguments[0]).is_dir():
+        print(f"{check_published(pathlib.Path(arguments[0]), parse_key(arguments[1]))} entries, every tile as signed")
+        return 0
     if len(arguments) == 2:
         index, entry = open_evidence(pathlib.Path(arguments[0]).read_text("utf-8"), parse_key(arguments[1]))
         print(f"entry {index}: {entry.decode()}")

@@ -90,6 +90,8 @@ fn gauges(f: &Figures) -> Vec<(&'static str, &'static str, u64)> {
         ),
         ("ledger_witnesses_failing", "Witnesses that do not answer as they should", f.witnesses.failing),
         ("ledger_witnesses_refusing", "Witnesses that have seen another history", f.witnesses.refusing),
+        ("ledger_published", "Entries under the checkpoint that was published last", f.publication.published),
+        ("ledger_publish_failing", "Whether publishing fails", u64::from(f.publication.failing)),
         ("facts_remembered", "Facts found in memory", f.facts_remembered),
         ("facts_read", "Facts read from the database", f.facts_read),
         ("vault_sealed", "Whether the vault is sealed", u64::from(f.sealed)),

@@ -97,6 +97,7 @@ fn lines(view: &View) -> Vec<Line> {
         ("mode", view.mode.clone()),
         ("longest task", duration::show_s(view.task_ttl_s_max)),
         ("otlp", view.otlp.clone().unwrap_or_else(|| "off".to_owned())),
+        ("published to", view.publish.clone().unwrap_or_else(|| "nowhere".to_owned())),
         ("templates", if view.templates.is_empty() { "none".to_owned() } else { view.templates.join(" ") }),
     ]
 }

@@ -168,6 +168,18 @@ impl<'a> Section<'a> {
         parse(&text).map(Some).map_err(|e| self.wrong(span, key, e))
     }
 
+    /// The reference under a key whose value is a secret, as it stands. It must lead to something, and nothing else than a
+    /// reference may stand there.
+    pub(crate) fn reference(&mut self, key: &'static str) -> Result<Option<String>, ConfigError> {
+        let Some((text, span)) = self.raw_text(key)? else { return Ok(None) };
+        if !references::is_reference(&text) {
+            let why = "a secret stands elsewhere: write ${env:NAME} or ${file:/path}";
+            return Err(self.wrong(span, key, why));
+        }
+        references::resolve(&text, self.context.environment).map_err(|e| self.wrong(span, key, e))?;
+        Ok(Some(text))
+    }
+
     /// The text under a key that is public although it looks random, such as a verifier key, parsed into what it means.
     pub(crate) fn public<T, E: fmt::Display>(
         &mut self,

@@ -21,6 +21,7 @@ use serde::Serialize;
 
 use super::document::{self, ConfigError, Section};
 use super::paths::Paths;
+use super::publish::{self, PublishConfig};
 use super::{duration, references};
 
 /// Where the control plane listens unless it is told otherwise.
@@ -67,6 +68,8 @@ pub(crate) struct ServerConfig {
     pub(crate) otlp: Option<Server>,
     /// Who is asked to cosign the ledger's head.
     pub(crate) witnesses: Vec<WitnessSetting>,
+    /// Where the ledger is published.
+    pub(crate) publish: Option<PublishConfig>,
 }
 
 impl ServerConfig {
@@ -112,6 +115,7 @@ impl ServerConfig {
                 let witness = witness(section, &config.witnesses)?;
                 config.witnesses.push(witness);
             }
+            config.publish = publish::read(audit.section("publish")?)?;
             audit.finish()?;
             for section in root.sections("template")? {
                 let template = template(section, &config)?;
@@ -149,6 +153,7 @@ impl ServerConfig {
                 .iter()
                 .map(|w| format!("{} ({})", w.client.name(), w.key.name()))
                 .collect(),
+            publish: self.publish.as_ref().map(|p| p.to.to_string()),
             templates: self.templates.iter().map(|t| t.name.to_string()).collect(),
         }
     }
@@ -170,6 +175,8 @@ pub(crate) struct View {
     pub(crate) task_ttl_s_max: u64,
     pub(crate) otlp: Option<String>,
     pub(crate) witnesses: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) publish: Option<String>,
     pub(crate) templates: Vec<String>,
 }
 
@@ -222,6 +229,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
         seal,
         templates: Vec::new(),
         witnesses: Vec::new(),
+        publish: None,
         task_ttl_s_max: TTL_S_MAX,
         otlp: None,
     };
@@ -382,7 +390,7 @@ fn absolute(text: &str) -> Result<PathBuf, String> {
 }
 
 /// An `https` URL, or an `http` one that does not leave the machine: scheme and authority, nothing else.
-fn public_url(text: &str) -> Result<String, String> {
+pub(crate) fn public_url(text: &str) -> Result<String, String> {
     let url = text.strip_suffix('/').unwrap_or(text);
     let (scheme, authority) = url.split_once("://").ok_or_else(|| format!("`{text}` is not a URL"))?;
     let plain = !authority.is_empty() && !authority.contains(['/', '?', '#', '@', ' ']);
@@ -504,6 +512,40 @@ mod tests {
         let many: String = (1..=9).map(|i| one(i, &format!("https://w{i}.example"))).collect();
         let error = parse(&many).expect_err("nine").to_string();
         assert!(error.ends_with("there are more than 8 witnesses"), "{error}");
+    }
+
+    // case: ADM-05
+    #[test]
+    fn the_keys_of_a_bucket_stand_elsewhere() {
+        let config =
+            parse("[audit.publish]\nto = \"file:///srv/ledger\"\nevery = \"1m\"").expect("a directory");
+        assert_eq!(config.view().publish.as_deref(), Some("file:///srv/ledger"));
+        let bucket = "[audit.publish]\nto = \"s3://acme-ledger/prod\"\n";
+        let keys = "access_key = \"${env:HOME}\"\nsecret_key = \"${env:HOME}\"\n";
+        let config = parse(&format!("{bucket}{keys}")).expect("a bucket");
+        let shown = format!("{config:?}{:?}", config.view());
+        assert!(shown.contains("secret_key: \"${env:HOME}\""), "{shown}");
+        refuses(bucket, "accredit.toml: `audit.publish.access_key`: it is missing");
+        refuses(
+            &format!("{bucket}access_key = \"AKIDEXAMPLE\""),
+            "accredit.toml:3: `audit.publish.access_key`: a secret stands elsewhere: write ${env:NAME} or ${file:/path}",
+        );
+        refuses(
+            &format!("{bucket}secret_key = \"${{env:NONE}}\""),
+            "accredit.toml:3: `audit.publish.secret_key`: the environment variable `NONE` is not set",
+        );
+        refuses(
+            &format!("{bucket}endpoint = \"http://minio.example\""),
+            "accredit.toml:3: `audit.publish.endpoint`: only an https URL may leave this machine",
+        );
+        refuses(
+            "[audit.publish]\nto = \"file:///srv/ledger\"\nregion = \"eu\"",
+            "accredit.toml:3: `audit.publish.region`: it has no meaning for a directory",
+        );
+        refuses(
+            "[audit.publish]\nto = \"ftp://x\"",
+            "accredit.toml:2: `audit.publish.to`: `ftp://x` is not of the form file:///absolute/directory or s3://bucket[/prefix]",
+        );
     }
 
     // case: ADM-05
