@@ -8,6 +8,8 @@ use accredit_core::resource::{Dialect, ENDPOINTS_MAX, Mode, Resource, ResourceSt
 use accredit_core::text::{Owner, Reason};
 use accredit_core::time::Timestamp;
 use accredit_store::{Tx, View};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::{self, PemObject as _};
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -344,7 +346,7 @@ fn well_formed(resource: &Resource) -> Result<(), Fault> {
     resource.ca_pem.as_deref().map_or(Ok(()), is_certificates)
 }
 
-/// Certificates in PEM and nothing else (RFC 7468 §5). Whether they are good is seen when they are used.
+/// Certificates in PEM and nothing else (RFC 7468 §5), each of which can stand as an authority.
 fn is_certificates(text: &str) -> Result<(), Fault> {
     let bad = |why: &str| {
         Err(Fault::invalid("ca_pem", format!("`ca_pem` {why}"), "Give one or more PEM certificates."))
@@ -366,7 +368,18 @@ fn is_certificates(text: &str) -> Result<(), Fault> {
             _ => return bad("holds something else than certificates"),
         }
     }
-    if inside || blocks == 0 { bad("holds no whole certificate") } else { Ok(()) }
+    if inside || blocks == 0 {
+        return bad("holds no whole certificate");
+    }
+    if CertificateDer::pem_slice_iter(text.as_bytes()).all(is_authority) {
+        Ok(())
+    } else {
+        bad("holds a certificate that cannot be read")
+    }
+}
+
+fn is_authority(der: Result<CertificateDer<'_>, pem::Error>) -> bool {
+    der.is_ok_and(|der| webpki::anchor_from_trusted_cert(&der).is_ok())
 }
 
 fn endpoints_free(view: &View<'_>, resource: &Resource) -> Result<(), Fault> {
@@ -391,7 +404,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_certificate_is_refused() {
-        let good = format!("{PEM_BEGIN}\nMIIB\nAA==\n{PEM_END}\n");
+        let good = include_str!("../tests/authority.pem");
         assert!(is_certificates(&format!("{good}\n{good}")).is_ok());
         let key = good.replace("CERTIFICATE", "PRIVATE KEY");
         let cut = good.replace(PEM_END, "");
@@ -402,6 +415,9 @@ mod tests {
             &cut,
             &format!("{good}x"),
             &good.replace("MIIB", "MI\u{00e9}B"),
+            &good.replace("MIIB", "MIIA"),
+            &format!("{good}{PEM_BEGIN}\nMIIB\n{PEM_END}\n"),
+            &format!("{PEM_BEGIN}\n{PEM_END}\n"),
             &"\n".repeat(70_000),
         ] {
             assert!(is_certificates(bad).is_err(), "{bad:.40}");

@@ -80,7 +80,7 @@ async fn pointing_a_resource_elsewhere_drops_the_value() {
         json!({ "endpoints": ["https://evil.example", "https://api.example"] }),
         json!({ "endpoints": ["http://api.example"] }),
         json!({ "private_network": true }),
-        json!({ "ca_pem": "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n" }),
+        json!({ "ca_pem": include_str!("../../authority/tests/authority.pem") }),
     ] {
         let changed =
             plane.call(&admin, "PATCH", "/v1/resources/api", Some(change.clone())).await.must(200).json();
