@@ -104,7 +104,11 @@ async fn timed(copy: impl FnOnce() -> Result<Copied, CopyError> + Send + 'static
 }
 
 /// Makes one small change after another while `work` goes on, and takes their times.
-async fn changing<T>(store: &Store, times: &mut Times, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) async fn changing<T>(
+    store: &Store,
+    times: &mut Times,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
     let done = Arc::new(AtomicBool::new(false));
     let (store, until) = (store.clone(), Arc::clone(&done));
     let changes = tokio::spawn(async move {

@@ -1,12 +1,13 @@
 //! The side-by-side measurements: what Accredit costs beside a floor or a peer in the same run, on the same machine.
 //!
-//! `accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|all] [--quick] [--out DIR]`. Figures come as
+//! `accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|expire|all] [--quick] [--out DIR]`. Figures come as
 //! ratios to a floor first, because machines differ and drift. Nothing here is a test: no figure makes it fail.
 
 mod backup; //  copies of an installation
 mod child; //   processes that are measured, pinned to one processor
 mod decide; //  P3: one decision, with few and many policies
 mod disk; //    what this disk takes for a flush
+mod expire; //  many tasks whose time runs out at once
 mod figures; // percentiles and medians
 mod gateway; // P1, P2: requests through the gateway, beside bare proxies
 mod idle; //    P9: memory of idle connections
@@ -45,9 +46,11 @@ impl Scale {
     }
 }
 
-const USAGE: &str = "usage: accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|all] [--quick] [--out DIR]";
-const ALL: [&str; 10] =
-    ["decide", "record", "mint", "revoke", "ledger", "gateway", "idle", "start", "replicas", "backup"];
+const USAGE: &str = "usage: accredit-benches [gateway|decide|record|mint|revoke|ledger|idle|start|replicas|backup|expire|all] [--quick] [--out DIR]";
+const ALL: [&str; 11] = [
+    "decide", "record", "mint", "revoke", "ledger", "gateway", "idle", "start", "replicas", "backup",
+    "expire",
+];
 
 struct Asked {
     what: Vec<String>,
@@ -116,7 +119,8 @@ fn measure(asked: &Asked) -> Result<(), Failure> {
             "idle" => idle::measure(asked.scale, &mut report),
             "start" => start::measure(asked.scale, &mut report),
             "replicas" => replicas::measure(asked.scale, &mut report),
-            _ => backup::measure(asked.scale, &mut report),
+            "backup" => backup::measure(asked.scale, &mut report),
+            _ => expire::measure(asked.scale, &mut report),
         };
         measured.map_err(|failure| format!("{what}: {failure}"))?;
     }

@@ -32,8 +32,10 @@ const STALLED_AFTER: Duration = Duration::from_secs(3);
 const INTEGRATE_MAX: usize = 4_096;
 /// Steps of one turn: what is left waits for the next one.
 const STEPS_MAX: usize = 256;
-/// Tasks expired in one change, so that a wave of them does not delay records.
-const EXPIRE_MAX: usize = 200;
+/// Tasks or requests expired in one change: a wave of them delays records by some milliseconds at a time.
+const EXPIRE_MAX: usize = 50;
+/// Proofs forgotten in one change: each is a row that goes.
+const FORGET_MAX: usize = 1_000;
 
 pub(crate) struct Jobs;
 
@@ -135,16 +137,19 @@ impl Authority {
     /// # Errors
     /// [`Fault`] when the store cannot be written.
     pub async fn housekeep(&self, now: Timestamp) -> Result<(), Fault> {
-        self.store
-            .of_installation()
-            .change(move |tx| {
-                tx.expire_requests(now, EXPIRE_MAX)?;
-                tx.forget_used(now, EXPIRE_MAX)?;
+        let store = self.store.of_installation();
+        // What came faster than one step takes away must not pile up.
+        loop {
+            let change = store.change(move |tx| {
+                let expired = tx.expire_requests(now, EXPIRE_MAX)?.len();
+                let forgotten = tx.forget_used(now, FORGET_MAX)?;
                 tx.forget_sessions(now)?;
-                Ok::<_, Fault>(())
-            })
-            .await?;
-        Ok(())
+                Ok::<_, Fault>(expired == EXPIRE_MAX || forgotten == FORGET_MAX)
+            });
+            if !change.await? {
+                return Ok(());
+            }
+        }
     }
 
     /// Settles what replicas left open that are gone.

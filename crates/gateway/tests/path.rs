@@ -86,6 +86,27 @@ async fn what_was_revoked_stays_revoked_whatever_is_forgotten_meanwhile() {
     assert_eq!(world.upstream.text(), "");
 }
 
+/// However fast proofs come, those that have expired are gone after one turn.
+#[tokio::test(flavor = "multi_thread")]
+async fn proofs_of_the_past_do_not_pile_up() {
+    let world = world(Upstream::fixed(OK).await, Mode::Enforce).await;
+    let now = world.authority.now();
+    let use_all = async || {
+        let change = world.authority.store().change(move |tx| {
+            let mut fresh = 0;
+            for n in 0..2_500_u32 {
+                let digest = accredit_core::digest::Digest::of(&n.to_be_bytes());
+                fresh += u32::from(tx.use_once("test", &digest, now)?);
+            }
+            Ok::<_, accredit_store::StoreError>(fresh)
+        });
+        change.await.expect("used")
+    };
+    assert_eq!((use_all().await, use_all().await), (2_500, 0));
+    world.authority.housekeep(now.plus_ms(1)).await.expect("housekeeping");
+    assert_eq!(use_all().await, 2_500, "nothing of it is left");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_to_an_unregistered_host_does_not_leave() {
     let world = world(Upstream::fixed(OK).await, Mode::Enforce).await;
