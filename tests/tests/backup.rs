@@ -1,7 +1,9 @@
 //! Backup, restore and the move to a server, by the real binary: nothing that was granted before a restore lets anybody in,
 //! and a move changes nothing but the place.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use accredit_tests::agent::{Agent, Task};
 use accredit_tests::canary::in_bytes;
@@ -164,4 +166,61 @@ fn copies_say_what_is_wrong_and_leave_nothing_half_made() {
     let left: Vec<_> =
         std::fs::read_dir(disk.path()).expect("a listing").flatten().map(|e| e.file_name()).collect();
     assert_eq!(left, ["filler"]);
+}
+
+/// Starts a command again and again, each time killed a little later, until it comes to its end by itself.
+fn until_done(mut command: impl FnMut() -> std::process::Command) -> u32 {
+    for round in 0.. {
+        let mut child = command().stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("started");
+        std::thread::sleep(Duration::from_millis(4) * round);
+        let _ = child.kill();
+        let ended = child.wait_with_output().expect("its end");
+        match ended.status.code() {
+            // Killed after it was made and before it could say so: then it is there.
+            Some(0 | 7) => return round,
+            Some(code) => panic!("{code}: {}", String::from_utf8_lossy(&ended.stderr)),
+            None => {}
+        }
+    }
+    unreachable!("it is given more time in each round")
+}
+
+// case: FLT-18
+#[test]
+fn copies_that_are_killed_at_any_moment_are_made_by_the_next_call() {
+    let mut world = World::start(Setup { embedded: true, ..Setup::default() });
+    let agent = Agent::register(&world.accredit, "shop-coder");
+    let task = agent.start(&["orders: GET /v1/**"], 3_600).expect("a task");
+    assert!(works(&agent, &task));
+    let file = world.accredit.scratch().join("backup");
+    let of = |accredit: &Accredit, arguments: &[&std::ffi::OsStr]| {
+        let mut command = accredit.command();
+        command.args(arguments);
+        command
+    };
+    let kills = until_done(|| of(&world.accredit, &["backup".as_ref(), file.as_os_str()]));
+    let left: Vec<_> = std::fs::read_dir(world.accredit.scratch()).expect("a listing").flatten().collect();
+    assert!(left.iter().all(|entry| entry.path().extension().is_none_or(|end| end != "part")), "{left:?}");
+    let new = Accredit::prepare(Setup { embedded: true, ..Setup::default() });
+    let more = until_done(|| of(&new, &["restore".as_ref(), file.as_os_str()]));
+    assert_eq!(world.accredit.stop(), 0);
+    let database = shared_database();
+    let to = database.url(accredit_tests_postgres::Role::Service);
+    let moving = until_done(|| {
+        let mut command = of(&world.accredit, &["migrate".as_ref(), "--to".as_ref(), "${env:TO}".as_ref()]);
+        command.env("TO", &to);
+        command
+    });
+    assert!(kills > 0 && more > 0 && moving > 0, "each was killed at least once: {kills} {more} {moving}");
+    let mut there = Accredit::prepare(Setup {
+        names: Some(world.names.clone()),
+        addresses: Some((world.accredit.listen, world.accredit.gateway)),
+        state: Some(world.accredit.state().to_owned()),
+        shared: Some(database),
+        ..Setup::default()
+    });
+    there.launch();
+    there.wait_until_ready();
+    assert!(works(&agent, &task), "the task and its token go on");
+    assert_eq!(there.json(&["audit", "verify"])["ok"], true);
 }
