@@ -31,6 +31,8 @@ pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 pub const BODY_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
 /// Bytes of an unwanted body that are read and dropped so that the connection can go on.
 pub const DRAIN_BYTES_MAX: usize = 64 * 1024;
+/// Bytes that an idle connection has ready: a usual head.
+pub const FIRST_READ_BYTES: usize = 1_024;
 /// Bytes read from an agent at a time.
 pub const READ_BYTES: usize = 16 * 1024;
 /// Bytes of further requests that are read while one waits for its response: enough to notice that

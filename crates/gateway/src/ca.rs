@@ -46,7 +46,8 @@ pub struct Ca {
 }
 
 struct Leaf {
-    shown: Arc<CertifiedKey>,
+    /// The server's side of TLS that shows it; one for all connections.
+    terminates: Arc<rustls::ServerConfig>,
     fresh_until: Instant,
 }
 
@@ -97,26 +98,34 @@ impl Ca {
         &self.certificate_pem
     }
 
-    /// The certificate shown for a host.
+    /// The server's side of TLS with the certificate shown for a host: HTTP/1.1, and every session from its beginning.
     ///
     /// # Errors
     /// [`CaError`].
-    pub fn leaf(&self, host: &Host) -> Result<Arc<CertifiedKey>, CaError> {
+    pub fn terminates(&self, host: &Host) -> Result<Arc<rustls::ServerConfig>, CaError> {
         let name = host.to_string();
         let name = name.trim_matches(['[', ']']).to_owned();
         let now = Instant::now();
         if let Some(leaf) = self.leaves().get(&name).filter(|l| now < l.fresh_until) {
-            return Ok(leaf.shown.clone());
+            return Ok(leaf.terminates.clone());
         }
-        let shown = Arc::new(self.make_leaf(&name)?);
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(OneHost::new(host, Arc::new(self.make_leaf(&name)?))));
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        let terminates = Arc::new(config);
         let fresh_days = u64::try_from(LEAF_DAYS).unwrap_or(1) - LEAF_RENEW_DAYS;
         let fresh_until = now + Duration::from_secs(fresh_days * 24 * 3_600);
         let mut leaves = self.leaves();
         if leaves.len() >= LEAVES_MAX {
             leaves.clear();
         }
-        leaves.insert(name, Leaf { shown: shown.clone(), fresh_until });
-        Ok(shown)
+        leaves.insert(name, Leaf { terminates: terminates.clone(), fresh_until });
+        Ok(terminates)
     }
 
     fn make_leaf(&self, name: &str) -> Result<CertifiedKey, CaError> {
@@ -147,13 +156,13 @@ fn validity(days: i64) -> (time::OffsetDateTime, time::OffsetDateTime) {
 /// Shows the certificate of exactly one host, and only to a client that asks for that host: the
 /// name in TLS must be the name in CONNECT (R2).
 #[derive(Debug)]
-pub(crate) struct OneHost {
+struct OneHost {
     name: Option<String>,
     shown: Arc<CertifiedKey>,
 }
 
 impl OneHost {
-    pub(crate) fn new(host: &Host, shown: Arc<CertifiedKey>) -> Self {
+    fn new(host: &Host, shown: Arc<CertifiedKey>) -> Self {
         Self { name: host.name().map(str::to_owned), shown }
     }
 }
@@ -182,7 +191,7 @@ mod tests {
         assert!(ca.certificate_pem().contains("BEGIN CERTIFICATE"));
         assert!(!ca.certificate_pem().contains("PRIVATE"));
         let host = Host::parse(b"api.example.com").expect("a host");
-        let (first, second) = (ca.leaf(&host).expect("a leaf"), ca.leaf(&host).expect("a leaf"));
+        let (first, second) = (ca.terminates(&host).expect("a leaf"), ca.terminates(&host).expect("a leaf"));
         assert!(Arc::ptr_eq(&first, &second));
         assert!(Ca::from_sealed(b"garbage").is_err());
     }
@@ -192,7 +201,7 @@ mod tests {
     fn a_flood_of_names_does_not_grow_the_cache_without_bound() {
         let ca = Ca::from_sealed(&Ca::generate().expect("an authority")).expect("the authority");
         for n in 0..LEAVES_MAX + 10 {
-            ca.leaf(&Host::parse(format!("h{n}.example").as_bytes()).expect("a host")).expect("a leaf");
+            ca.terminates(&Host::parse(format!("h{n}.example").as_bytes()).expect("a host")).expect("a leaf");
         }
         assert!(ca.leaves().len() <= LEAVES_MAX);
     }

@@ -21,7 +21,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
 use crate::bounds::{DRAIN_BYTES_MAX, HANDSHAKE_TIME_MAX, IDLE_TIME_MAX, READ_BYTES};
-use crate::ca::OneHost;
 use crate::exchange::{Next, Turn, exchange};
 use crate::http::body::{BodyDecoder, Decoded};
 use crate::http::head::{Method, RequestHead};
@@ -59,7 +58,7 @@ where
         match session.outer(&mut wire, head).await {
             Outer::Next => {}
             Outer::Close => return wire.close().await,
-            Outer::Tunnel(host) => return session.tunnel(wire, &host).await,
+            Outer::Tunnel(host) => return Box::pin(session.tunnel(wire, &host)).await,
         }
     }
 }
@@ -186,7 +185,8 @@ impl Session {
         let consumed = [proof_field.clone(), DPOP];
         let consumed: &[HeaderName] = if self.caller.is_some() { &[] } else { &consumed };
         let turn = Turn { gateway: &self.gateway, caller: &caller, head: &head, destination, consumed };
-        match exchange(wire, turn).await {
+        // Apart from the connection, which lies idle most of its time and should be small then.
+        match Box::pin(exchange(wire, turn)).await {
             Next::KeepAlive if !self.stop.is_cancelled() => Outer::Next,
             Next::KeepAlive | Next::Close => Outer::Close,
         }
@@ -277,14 +277,8 @@ impl Session {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Ok(shown) = self.gateway.ca.leaf(to.host()) else { return };
-        let mut config = rustls::ServerConfig::builder()
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(OneHost::new(to.host(), shown)));
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        config.session_storage = Arc::new(rustls::server::NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
-        let accepting = TlsAcceptor::from(Arc::new(config)).accept(wire.into_stream());
+        let Ok(terminates) = self.gateway.ca.terminates(to.host()) else { return };
+        let accepting = TlsAcceptor::from(terminates).accept(wire.into_stream());
         let stream = match timeout(HANDSHAKE_TIME_MAX, accepting).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {

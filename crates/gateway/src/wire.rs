@@ -8,7 +8,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf, ReadHalf, WriteHalf};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::bounds::{HEAD_TIME_MAX, READ_BYTES, WRITE_TIME_MAX};
+use crate::bounds::{FIRST_READ_BYTES, HEAD_TIME_MAX, READ_BYTES, WRITE_TIME_MAX};
 use crate::http::head::{HeadError, HeadParser, RequestHead};
 
 /// Why no further request came.
@@ -33,13 +33,7 @@ pub(crate) struct Wire<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) fn new(stream: S) -> Self {
         let (reader, writer) = tokio::io::split(stream);
-        Self {
-            reader,
-            writer,
-            unread: BytesMut::with_capacity(READ_BYTES),
-            out: BytesMut::new(),
-            parser: HeadParser::new(),
-        }
+        Self { reader, writer, unread: BytesMut::new(), out: BytesMut::new(), parser: HeadParser::new() }
     }
 
     /// The next head. Until its first byte the connection may lie idle until `idle_until`; from
@@ -54,7 +48,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if was_idle && !self.parser.is_idle() {
                 until = Instant::now() + HEAD_TIME_MAX;
             }
-            self.unread.reserve(READ_BYTES);
+            if self.parser.is_idle() && self.unread.is_empty() {
+                // Nobody knows for how long: what a large request needed is given back.
+                self.unread = BytesMut::with_capacity(FIRST_READ_BYTES);
+                self.out = BytesMut::new();
+            } else {
+                self.unread.reserve(READ_BYTES);
+            }
             match timeout_at(until, self.reader.read_buf(&mut self.unread)).await {
                 Ok(Ok(0) | Err(_)) => return Err(NoHead::Closed),
                 Ok(Ok(_)) => {}
@@ -91,7 +91,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
 
     /// The connection as one stream again, what was read and not understood in front.
     pub(crate) fn into_stream(self) -> Prefixed<S> {
-        Prefixed { prefix: self.unread.freeze(), stream: self.reader.unsplit(self.writer) }
+        // An empty rest would keep its whole buffer.
+        let prefix = if self.unread.is_empty() { Bytes::new() } else { self.unread.freeze() };
+        Prefixed { prefix, stream: self.reader.unsplit(self.writer) }
     }
 }
 
@@ -113,6 +115,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Prefixed<S> {
         let take = self.prefix.len().min(buf.remaining());
         buf.put_slice(&self.prefix[..take]);
         self.prefix.advance(take);
+        if self.prefix.is_empty() {
+            self.prefix = Bytes::new();
+        }
         Poll::Ready(Ok(()))
     }
 }

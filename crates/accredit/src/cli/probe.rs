@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use accredit_gateway::ca::Ca;
 use accredit_gateway::http::host::Host;
-use rustls::sign::SingleCertAndKey;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Command;
@@ -162,14 +161,8 @@ impl Proxy {
     }
 
     fn acceptor(&self, host: &str) -> Option<TlsAcceptor> {
-        let leaf = self.ca.leaf(&Host::parse(host.as_bytes()).ok()?).ok()?;
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .ok()?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(leaf)));
-        Some(TlsAcceptor::from(Arc::new(config)))
+        let host = Host::parse(host.as_bytes()).ok()?;
+        self.ca.terminates(&host).ok().map(TlsAcceptor::from)
     }
 
     fn note(&self, of: impl FnOnce(&mut Seen) -> &mut BTreeSet<String>, host: &str) {
