@@ -189,6 +189,23 @@ impl Cluster {
         self.admin.run("postgres", sql)
     }
 
+    /// The same in a database of a test.
+    ///
+    /// # Panics
+    /// When one of them fails, with what the server said.
+    #[track_caller]
+    pub fn admin_in(&self, database: &Database, sql: &str) -> String {
+        self.admin.run(database.name(), sql)
+    }
+
+    /// Runs statements as superuser and gives what they returned, a row a line.
+    ///
+    /// # Errors
+    /// What the server said when one of them failed.
+    pub fn try_admin(&self, sql: &str) -> Result<String, String> {
+        self.admin.try_run("postgres", sql)
+    }
+
     /// The certificate of the authority that clients must trust.
     #[must_use]
     pub fn root_certificate(&self) -> &Path {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::cluster::{Cluster, certify, host, with_loopback};
-use crate::database::Admin;
+use crate::database::{Admin, Database};
 use crate::home::Home;
 use crate::programs;
 use crate::server::{Launch, Server};
@@ -75,6 +75,15 @@ impl Standby {
     #[track_caller]
     pub fn admin(&self, sql: &str) -> String {
         self.admin.run("postgres", sql)
+    }
+
+    /// The same in a database of a test.
+    ///
+    /// # Panics
+    /// When one of them fails, with what the server said.
+    #[track_caller]
+    pub fn admin_in(&self, database: &Database, sql: &str) -> String {
+        self.admin.run(database.name(), sql)
     }
 
     /// Host and port that clients connect to; for [`crate::Database::url_at`], after that of the cluster.

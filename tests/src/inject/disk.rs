@@ -20,7 +20,8 @@ impl SmallDisk {
     pub fn mount(scratch: &Path, megabytes: u64) -> Self {
         let path = scratch.join("small-disk");
         std::fs::create_dir_all(&path).expect("a directory");
-        let size = format!("size={megabytes}m,mode=700");
+        // Processes of other users pass through to what is theirs.
+        let size = format!("size={megabytes}m,mode=711");
         let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "tmpfs"]).arg(&path).status();
         assert!(
             mounted.is_ok_and(|status| status.success()),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::must_have_struck;
 use crate::harness::signal;
 
 /// How long `strace` may take until it has attached itself.
@@ -30,30 +31,31 @@ pub struct FlushFault {
 }
 
 impl FlushFault {
-    /// Attaches to a process; the fault is in force when this returns.
+    /// Attaches to processes, and to all that they start from now on; the fault is in force when this returns.
     ///
     /// # Panics
     /// When `strace` is missing or may not attach.
     #[track_caller]
     #[must_use]
-    pub fn inject(pid: u32, what: Flushes, scratch: &Path) -> Self {
+    pub fn inject(pids: &[u32], what: Flushes, scratch: &Path) -> Self {
         let log = scratch.join(format!("strace-{}", crate::journal::now_us()));
         let effect = match what {
             Flushes::Fail => format!("inject={FLUSHES}:error=EIO"),
             Flushes::Slow(by) => format!("inject={FLUSHES}:delay_enter={}", by.as_micros()),
         };
         let mut tracer = Command::new("strace")
-            .args(["-f", "-p", &pid.to_string(), "-e", &format!("trace={FLUSHES}"), "-e", &effect, "-o"])
+            .args(["-f", "-e", &format!("trace={FLUSHES}"), "-e", &effect, "-o"])
             .arg(&log)
+            .args(pids.iter().flat_map(|pid| ["-p".to_owned(), pid.to_string()]))
             .stderr(Stdio::piped())
             .spawn()
             .expect("strace is installed: scripts/setup-tests");
         let until = Instant::now() + ATTACH_TIME_MAX;
-        while tracer_of(pid).is_none_or(|found| found != tracer.id()) {
+        while pids.iter().any(|pid| tracer_of(*pid).is_none_or(|found| found != tracer.id())) {
             let ended = tracer.try_wait().expect("a child can be waited for");
             assert!(
                 ended.is_none() && Instant::now() < until,
-                "strace does not attach to process {pid}: {ended:?}"
+                "strace does not attach to {pids:?}: {ended:?}"
             );
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -70,10 +72,11 @@ impl FlushFault {
     /// Takes the fault away. Gives how many flushes it has struck.
     ///
     /// # Panics
-    /// When the tracer cannot be ended.
-    pub fn lift(mut self) -> usize {
+    /// When it has struck none.
+    #[track_caller]
+    pub fn lift(mut self) -> u64 {
         self.end();
-        self.fired()
+        must_have_struck("flushes", self.fired() as u64)
     }
 
     fn end(&mut self) {
