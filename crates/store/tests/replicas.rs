@@ -5,13 +5,17 @@ mod common;
 
 use std::time::{Duration, Instant};
 
+use accredit_core::event::about_task;
 use accredit_core::resource::Mode;
+use accredit_core::task::Ending;
 use accredit_core::text::Reason;
 use accredit_ledger::checkpoint::Checkpoint;
 use accredit_ledger::note::Signer;
-use accredit_store::{Address, Cut, OpenError, RecordError, SchemaError, SharedConfig, Store, prepare};
+use accredit_store::{
+    Address, Cut, EntryFilter, OpenError, RecordError, SchemaError, SharedConfig, Store, prepare,
+};
 use accredit_tests_postgres::{Cluster, Database, Role};
-use common::{Place, World, agent, entries_of, now, place_all, resource, run};
+use common::{Place, World, agent, entries, entries_of, now, place_all, resource, run};
 
 const ORIGIN: &str = "accredit.test/ledger";
 
@@ -125,6 +129,49 @@ fn uses_of_two_replicas_that_race_changes_are_each_before_or_after() {
             assert!(allowed <= 9, "{allowed} of 9");
             assert!(round % 2 == 0 || allowed == 9, "{allowed} of 9");
         }
+    });
+}
+
+// case: REV-01, FLT-08
+#[test]
+fn a_use_that_a_change_has_waited_for_stands_before_it_in_the_ledger() {
+    let place = Place::shared();
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let two = elsewhere(&one, &place).await;
+        for world in [&one, &two] {
+            tokio::spawn(carry_out(world.store.cut_orders().expect("nobody else takes them")));
+        }
+        let task = one.start(&["github: *"]).await;
+        let caller = one.caller(&task);
+        // The first use of a task is a change as well.
+        assert!(one.use_once(&caller, &task, "GET", "/").await.permit().is_ok());
+        let (began, has_begun) = tokio::sync::oneshot::channel();
+        let (go_on, may_go_on) = std::sync::mpsc::channel();
+        let (active, ended) = (task.clone(), task.clone().end(Ending::Revoked, None, now()));
+        let store = two.store.clone();
+        let change = tokio::spawn(async move {
+            let change = store.change(move |tx| {
+                // The first thing that it writes gives the transaction its number.
+                tx.append(about_task("task.started", &active))?;
+                began.send(()).expect("it is waited for");
+                may_go_on.recv().expect("it is let go on");
+                tx.put_task(&ended)?;
+                tx.append(
+                    about_task("task.ended", &ended).with("outcome", Ending::Revoked).with("by", "test"),
+                )
+            });
+            change.await
+        });
+        has_begun.await.expect("it began");
+        assert!(one.use_once(&caller, &task, "GET", "/").await.permit().is_ok());
+        go_on.send(()).expect("it waits");
+        change.await.expect("no panic").expect("ended");
+        let kinds = entries(&one.store, EntryFilter::default()).await;
+        let kinds = kinds.iter().map(|e| e.decode().expect("an entry").kind().to_owned());
+        let newest: Vec<_> =
+            kinds.filter(|kind| kind.starts_with("task.") || kind == "action.decided").collect();
+        assert_eq!(newest[..2], ["task.ended", "action.decided"], "{newest:?}");
     });
 }
 

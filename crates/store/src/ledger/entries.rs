@@ -17,8 +17,14 @@ pub const ENTRIES_MAX: usize = 1_000;
 const COLUMNS: [&str; 8] =
     ["task", "agent", "resource", "credential", "decision", "request", "workflow", "outcome"];
 
-/// How an entry arrives in a database with many writers: without a place.
-pub(crate) const ARRIVE: &str = "INSERT INTO arrival (tenant, body) VALUES (?1, ?2)";
+/// How the entry of a change arrives in a database with many writers: without a place, under the number of the last
+/// transaction that has ended if that is later than its own. A change has its number before it waits for uses of what
+/// it changes, and they may have later ones; they were before it, and must stand before it. No number that was given a
+/// place can be later: the change's own holds that back for as long as it runs.
+pub(crate) const ARRIVE: &str = "INSERT INTO arrival (tx, tenant, body)
+    SELECT GREATEST(pg_current_xact_id(),
+        CAST(CAST(CAST(CAST(pg_snapshot_xmax(pg_current_snapshot()) AS TEXT) AS BIGINT) - 1 AS TEXT) AS XID8)),
+        CAST(?1 AS TEXT), CAST(?2 AS BYTEA)";
 
 /// The fields of an entry that are searched for.
 pub(crate) fn columns(entry: &Entry) -> [Option<&str>; 8] {
