@@ -30,7 +30,7 @@ fuzz: ## run the fuzz targets for a while; needs cargo-fuzz
 
 test-faults: ## kill, fill the disk and break the network under load; takes minutes
 	@scripts/setup-tests
-	@. scripts/env && cargo test -q --locked -p accredit-tests --test faults --test topology -- --ignored --nocapture $(ARGS)
+	@. scripts/env && cargo test -q --locked -p accredit-tests --test faults --test topology --test fleet -- --ignored --nocapture $(ARGS)
 
 clean: ## remove what was built; installed tools and local state stay
 	@cargo clean -q

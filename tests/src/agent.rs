@@ -38,11 +38,12 @@ fn now() -> Timestamp {
 pub struct Agent {
     id: SpiffeId,
     key: Arc<SigningKey>,
-    /// What the authority is called, whichever replica answers.
-    listen: SocketAddr,
-    gateway: SocketAddr,
+    /// What control plane and gateway are called, whichever replica answers.
+    url: String,
+    gateway_url: String,
     /// Where its own connections go.
     to: (SocketAddr, SocketAddr),
+    patience: Duration,
 }
 
 /// A started task: its id and its token.
@@ -88,20 +89,39 @@ impl Agent {
         let add = ["agent", "add", name, "--owner", OWNER, "--environment", "test", "--public-key", &file];
         let said = accredit.json(&add);
         let id = said["spiffe_id"].as_str().and_then(|id| SpiffeId::parse(id).ok()).expect("a SPIFFE ID");
-        let (listen, gateway) = (accredit.listen, accredit.gateway);
-        Self { id, key: Arc::new(key), listen, gateway, to: (listen, gateway) }
+        Self {
+            id,
+            key: Arc::new(key),
+            url: accredit.url(),
+            gateway_url: accredit.gateway_url(),
+            to: (accredit.listen, accredit.gateway),
+            patience: ANSWER_TIME_MAX,
+        }
+    }
+
+    /// The same agent, which takes a connection for broken that says nothing for so long.
+    #[must_use]
+    pub fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let id = self.id.to_string();
+        id.rsplit('/').next().unwrap_or(&id).to_owned()
     }
 
     /// The same agent, whose connections a balancer leads to this replica.
     #[must_use]
     pub fn at(&self, replica: &Accredit) -> Self {
-        let to = (replica.listen, replica.gateway);
         Self {
             id: self.id.clone(),
             key: Arc::clone(&self.key),
-            listen: self.listen,
-            gateway: self.gateway,
-            to,
+            url: self.url.clone(),
+            gateway_url: self.gateway_url.clone(),
+            to: (replica.listen, replica.gateway),
+            patience: self.patience,
         }
     }
 
@@ -110,11 +130,10 @@ impl Agent {
     /// # Errors
     /// When the control plane cannot be reached or says no.
     pub fn start(&self, boundary: &[&str], ttl_s: u64) -> io::Result<Task> {
-        let issuer = format!("http://{}", self.listen);
-        let url = format!("{issuer}/v1/tasks");
+        let url = format!("{}/v1/tasks", self.url);
         let broken = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
         let assertion =
-            assertion::mint(&self.id, &issuer, &self.key, now(), random()).map_err(|e| broken(&e))?;
+            assertion::mint(&self.id, &self.url, &self.key, now(), random()).map_err(|e| broken(&e))?;
         let proof = mint_proof(&self.key, "POST", &url, None, now(), random()).map_err(|e| broken(&e))?;
         let body = json!({
             "client_assertion": assertion,
@@ -123,10 +142,10 @@ impl Agent {
             "boundary": boundary, "ttl_s": ttl_s,
         })
         .to_string();
-        let mut connection = Connection::open(self.to.0)?;
+        let mut connection = Connection::open(self.to.0, self.patience)?;
         let head = format!(
             "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ndpop: {proof}\r\ncontent-length: {}\r\n\r\n",
-            self.listen,
+            authority(&self.url),
             body.len()
         );
         let answer = connection.exchange(format!("{head}{body}").as_bytes())?;
@@ -142,7 +161,7 @@ impl Agent {
     /// # Errors
     /// When the gateway cannot be reached or says no; the error then names the code.
     pub fn attach(&self, task: &Task) -> io::Result<Connection> {
-        let mut connection = Connection::open(self.to.1)?;
+        let mut connection = Connection::open(self.to.1, self.patience)?;
         let answer = connection.exchange(self.attach_request(task)?.as_bytes())?;
         match answer.status {
             101 => Ok(connection),
@@ -155,7 +174,7 @@ impl Agent {
     /// # Errors
     /// When the gateway cannot be reached.
     pub fn send_attach(&self, request: &str) -> io::Result<u16> {
-        Ok(Connection::open(self.to.1)?.exchange(request.as_bytes())?.status)
+        Ok(Connection::open(self.to.1, self.patience)?.exchange(request.as_bytes())?.status)
     }
 
     /// The request that attaches a connection.
@@ -163,10 +182,10 @@ impl Agent {
     /// # Errors
     /// When no proof can be made.
     pub fn attach_request(&self, task: &Task) -> io::Result<String> {
-        let url = format!("http://{}/attach", self.gateway);
+        let url = format!("{}/attach", self.gateway_url);
         let proof = mint_proof(&self.key, "POST", &url, Some(&task.token), now(), random());
         let proof = proof.map_err(|e| io::Error::other(e.to_string()))?;
-        let (gateway, token) = (self.gateway, &task.token);
+        let (gateway, token) = (authority(&self.gateway_url), &task.token);
         Ok(format!(
             "POST /attach HTTP/1.1\r\nhost: {gateway}\r\nauthorization: DPoP {token}\r\ndpop: {proof}\r\ncontent-length: 0\r\n\r\n"
         ))
@@ -179,6 +198,11 @@ impl Agent {
     }
 }
 
+/// Host and port of a URL.
+fn authority(url: &str) -> &str {
+    url.split_once("://").map_or(url, |(_, authority)| authority)
+}
+
 /// A connection that is kept.
 pub struct Connection {
     stream: TcpStream,
@@ -186,10 +210,10 @@ pub struct Connection {
 }
 
 impl Connection {
-    fn open(to: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(to)?;
+    fn open(to: SocketAddr, patience: Duration) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&to, patience)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(ANSWER_TIME_MAX))?;
+        stream.set_read_timeout(Some(patience))?;
         Ok(Self { stream, buffer: Vec::new() })
     }
 

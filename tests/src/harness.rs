@@ -16,7 +16,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::canary::{self, Canary, Leak};
-use crate::names::Names;
+use crate::names::{self, Names};
+use crate::net::Part;
 
 /// How long a server may take until it accepts work.
 const READY_TIME_MAX: Duration = Duration::from_secs(30);
@@ -123,6 +124,12 @@ pub struct Setup {
     pub embedded: bool,
     /// Where control plane and gateway listen; free ports when absent.
     pub addresses: Option<(SocketAddr, SocketAddr)>,
+    /// What clients call control plane and gateway; where they listen when absent.
+    pub urls: Option<(String, String)>,
+    /// The part of a network that it runs in; that of the test when absent.
+    pub part: Option<Part>,
+    /// The servers of the shared database, when they are not those that it was made on.
+    pub servers: Vec<(String, u16)>,
 }
 
 /// A new database with the schema, as `accredit database prepare` makes it.
@@ -157,8 +164,7 @@ pub fn prepared_database(cluster: &Cluster) -> Arc<Database> {
 }
 
 /// The lines of a configuration that lead to a database, with the password in a file of its own.
-fn lines_of(database: &Database, dir: &Path) -> String {
-    let url = database.url(Role::Service);
+fn lines_of(url: &str, dir: &Path) -> String {
     let (user, rest) = url.split_once("://").and_then(|(_, rest)| rest.split_once(':')).expect("a user");
     let (password, rest) = rest.split_once('@').expect("a password");
     let file = dir.join("database.password");
@@ -275,7 +281,31 @@ impl Accredit {
     /// Whether the server says that it accepts work.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        http_get(self.listen, "/v1/ready").is_ok_and(|(status, _)| status == 200)
+        self.get("/v1/ready").is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// Fetches a page of the control plane, from where the server runs.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    pub fn get(&self, path: &str) -> io::Result<(u16, Vec<u8>)> {
+        let (listen, get) = (self.listen, http_get);
+        match &self.setup.part {
+            Some(part) => part.inside(|| get(listen, path)),
+            None => get(listen, path),
+        }
+    }
+
+    /// What clients call the control plane.
+    #[must_use]
+    pub fn url(&self) -> String {
+        self.setup.urls.as_ref().map_or_else(|| format!("http://{}", self.listen), |urls| urls.0.clone())
+    }
+
+    /// What clients call the gateway.
+    #[must_use]
+    pub fn gateway_url(&self) -> String {
+        self.setup.urls.as_ref().map_or_else(|| format!("http://{}", self.gateway), |urls| urls.1.clone())
     }
 
     /// Everything but the start.
@@ -307,10 +337,18 @@ impl Accredit {
     /// # Panics
     /// When it cannot be written.
     pub fn write_config(&self, lines: &str) {
-        let database = self.setup.shared.as_ref().map(|database| lines_of(database, &self.state));
+        let url = |database: &Arc<Database>| match &*self.setup.servers {
+            [] => database.url(Role::Service),
+            servers => database.url_at(Role::Service, servers),
+        };
+        let database = self.setup.shared.as_ref().map(|database| lines_of(&url(database), &self.state));
         let database = database.unwrap_or_default();
+        let urls = self.setup.urls.as_ref().map(|(url, gateway)| {
+            format!("url = \"{url}\"\ngateway_url = \"{gateway}\"\nbehind_proxy = true\n")
+        });
+        let urls = urls.unwrap_or_default();
         let text = format!(
-            "[server]\nlisten = \"{}\"\ngateway = \"{}\"\n{database}{lines}\n",
+            "[server]\nlisten = \"{}\"\ngateway = \"{}\"\n{urls}{database}{lines}\n",
             self.listen, self.gateway
         );
         write_private(&self.state.join("accredit.toml"), &text);
@@ -337,10 +375,9 @@ impl Accredit {
                 .open(self.dir.path().join(name))
                 .expect("a file for its output")
         };
-        let mut command = match &self.setup.names {
-            Some(names) => names.command(binary().as_os_str()),
-            None => Command::new(binary()),
-        };
+        let part = self.setup.part.as_ref().map(Part::prefix).unwrap_or_default();
+        let names = self.setup.names.as_ref().map(Names::prefix).unwrap_or_default();
+        let mut command = names::command(&[part, names].concat(), binary().as_os_str());
         command.arg("--state").arg(&self.state).arg("serve").args(arguments);
         command.env("HOME", self.home()).envs(self.setup.environment.iter().map(|(k, v)| (k, v)));
         command.env_remove("ACCREDIT_URL").env_remove("ACCREDIT_STATE");
@@ -411,6 +448,12 @@ impl Accredit {
     #[must_use]
     pub fn state(&self) -> &Path {
         &self.state
+    }
+
+    /// The local socket, which works from every part of a network.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.state.join("accredit.sock")
     }
 
     /// A directory for files of the test; outside the state directory, gone with the test.
@@ -488,7 +531,7 @@ impl Accredit {
     pub fn leaks(&self, canaries: &[Canary]) -> Vec<Leak> {
         let mut leaks = canary::in_tree(canaries, &self.state);
         leaks.extend(canary::in_bytes(canaries, self.log().as_bytes(), "what the server printed"));
-        let (status, metrics) = http_get(self.listen, "/metrics").expect("a metrics page");
+        let (status, metrics) = self.get("/metrics").expect("a metrics page");
         assert_eq!(status, 200, "the metrics page can be read");
         leaks.extend(canary::in_bytes(canaries, &metrics, "metrics page"));
         let export = self.cli(&["audit", "export"]).ok();

@@ -9,6 +9,7 @@ pub mod canary; //  secrets that must never show, in every spelling
 pub mod collector; // takes traces over OTLP and decodes them
 pub mod cosigner; // a running witness
 pub mod drill; //   one run of faults and its judgement
+pub mod fleet; //   three replicas in a network of their own
 pub mod harness; // the real binary, running
 pub mod inject; //  faults put into a running process
 pub mod journal; // what clients were told, on the disk before it counts

@@ -99,12 +99,17 @@ impl Names {
     /// A command that sees the names.
     #[must_use]
     pub fn command(&self, program: &OsStr) -> Command {
-        let prefix = self.prefix();
-        let Some((first, rest)) = prefix.split_first() else { return Command::new(program) };
-        let mut command = Command::new(first);
-        command.args(rest).arg(program);
-        command
+        command(&self.prefix(), program)
     }
+}
+
+/// A program behind what stands in front of it.
+#[must_use]
+pub fn command(prefix: &[String], program: &OsStr) -> Command {
+    let Some((first, rest)) = prefix.split_first() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(rest).arg(program);
+    command
 }
 
 /// The machine's name, when it resolves to an address of the machine and is not one that clients keep from proxies.

@@ -112,8 +112,12 @@ pub struct Revocation {
     pub returned_us: i64,
     /// Tasks that are over.
     pub tasks: Vec<String>,
+    /// The agent that is suspended.
+    pub agent: Option<String>,
     /// The credential that is over.
     pub credential: Option<String>,
+    /// What the answer itself called not over yet.
+    pub pending: usize,
 }
 
 /// Bytes that were found somewhere: a file, an output, an environment, an answer.
@@ -181,6 +185,8 @@ pub struct Evidence {
     pub verifications: Vec<Verification>,
     /// Revocations.
     pub revocations: Vec<Revocation>,
+    /// How far the wall clocks of servers may be from that of the upstream, in milliseconds.
+    pub clocks_apart_ms: i64,
     /// Longest way of a request that had left before a revocation to the moment when the upstream has read it, in
     /// microseconds: what the machine's scheduling costs, not the system.
     pub on_the_way_us: i64,

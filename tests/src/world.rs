@@ -12,6 +12,7 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use crate::canary::Canary;
 use crate::harness::{Accredit, Setup};
 use crate::names::Names;
+use crate::net::Part;
 use crate::raw::RawUpstream;
 use crate::sample::{Sample, SampleConfig};
 
@@ -94,14 +95,31 @@ impl World {
     #[track_caller]
     #[must_use]
     pub fn start(setup: Setup) -> Self {
+        Self::start_at(setup, None)
+    }
+
+    /// The same with the service in a part of a network.
+    ///
+    /// # Panics
+    /// When anything of it fails.
+    #[track_caller]
+    #[must_use]
+    pub fn start_at(setup: Setup, upstream: Option<&Part>) -> Self {
         let dir = tempfile::Builder::new().prefix("accredit-sample-").tempdir().expect("a directory");
-        let names = Names::stage(dir.path(), &HOSTS).expect("a way to name hosts");
+        let address = upstream.map(|part| IpAddr::V4(part.address()));
+        let hosts = HOSTS.map(|(name, at)| (name, address.filter(|_| at.is_loopback()).unwrap_or(at)));
+        let names = Names::stage(dir.path(), &hosts).expect("a way to name hosts");
         let key = random_key();
         let mut config = SampleConfig::new(&key, dir.path());
-        config.address = names.address();
+        config.address = address.unwrap_or_else(|| names.address());
         config.host = names.host(HOSTS[0].0);
         config.git_host = names.host(HOSTS[1].0);
-        let sample = Sample::start(config).expect("the sample service");
+        // Its sockets stay in the part in which they were made.
+        let sample = match upstream {
+            Some(part) => part.inside(|| Sample::start(config)),
+            None => Sample::start(config),
+        };
+        let sample = sample.expect("the sample service");
         let accredit = Accredit::start(Setup { names: Some(names.clone()), ..setup });
         let world = Self {
             accredit,

@@ -15,7 +15,7 @@ pub(super) fn effects_were_recorded(evidence: &Evidence, trail: &Trail, found: &
             found.add(Invariant::I1, format!("{name}: no entry says that it was decided"));
             continue;
         };
-        if let Some(why) = differs(effect, behind) {
+        if let Some(why) = differs(effect, behind, evidence.clocks_apart_ms) {
             found.add(Invariant::I1, format!("{name}: entry {} is of another request: {why}", behind.place));
         }
         if !used.insert(behind.place) {
@@ -34,7 +34,7 @@ fn named(effect: &Effect) -> String {
     format!("effect {} {} ({trace})", effect.method, effect.path)
 }
 
-fn differs(effect: &Effect, behind: &Placed) -> Option<String> {
+fn differs(effect: &Effect, behind: &Placed, clocks_apart_ms: i64) -> Option<String> {
     let entry = &behind.entry;
     let sent_path = entry.text("sent_path").or_else(|| entry.text("path")).unwrap_or_default();
     let method = entry.text("method").unwrap_or_default();
@@ -48,7 +48,7 @@ fn differs(effect: &Effect, behind: &Placed) -> Option<String> {
         return Some(format!("it says {}", entry.text("outcome").unwrap_or_default()));
     }
     // The ledger counts milliseconds; the effect may lie in the same one.
-    (entry.at() > effect.at_us / 1_000).then(|| "it is later than the effect".to_owned())
+    (entry.at() > effect.at_us / 1_000 + clocks_apart_ms).then(|| "it is later than the effect".to_owned())
 }
 
 /// Each action that went on has exactly one second entry, and nothing else has one.
@@ -82,6 +82,7 @@ pub(super) fn nothing_goes_out_after_revoke(evidence: &Evidence, trail: &Trail, 
                 .add(Invariant::I4, format!("entry {place} lets `{task}` go on, entry {ended} had ended it"));
         }
     }
+    suspended_agents_do_nothing(trail, found);
     let over = Over::of(evidence);
     for effect in &evidence.effects {
         let Some(returned_us) = behind(effect, trail).and_then(|decided| over.when(decided)) else {
@@ -99,21 +100,55 @@ pub(super) fn nothing_goes_out_after_revoke(evidence: &Evidence, trail: &Trail, 
     }
 }
 
-/// When each task and credential was over for whoever asked for it.
+/// I4, in the ledger's own order: no task of an agent starts and no action goes on between its suspension and its
+/// resumption.
+fn suspended_agents_do_nothing(trail: &Trail, found: &mut Findings) {
+    let mut suspended = BTreeMap::new();
+    for Placed { place, entry } in &trail.entries {
+        let agent = entry.text("agent").unwrap_or_default();
+        let acts = match entry.kind() {
+            "agent.suspended" => {
+                suspended.insert(agent, *place);
+                false
+            }
+            "agent.resumed" => {
+                suspended.remove(agent);
+                false
+            }
+            "task.started" => true,
+            "action.decided" => went_on(entry),
+            _ => false,
+        };
+        if let Some(since) = suspended.get(agent).filter(|_| acts) {
+            let what = entry.kind();
+            found.add(
+                Invariant::I4,
+                format!("entry {place} is `{what}` of `{agent}`, whom entry {since} had suspended"),
+            );
+        }
+    }
+}
+
+/// When each agent, task and credential was over for whoever asked for it.
+#[derive(Default)]
 struct Over<'e> {
+    agents: BTreeMap<&'e str, i64>,
     tasks: BTreeMap<&'e str, i64>,
     credentials: BTreeMap<&'e str, i64>,
 }
 
 impl<'e> Over<'e> {
     fn of(evidence: &'e Evidence) -> Self {
-        let mut over = Self { tasks: BTreeMap::new(), credentials: BTreeMap::new() };
+        let mut over = Self::default();
         let note = |map: &mut BTreeMap<&'e str, i64>, name: &'e str, at: i64| {
             map.entry(name).and_modify(|first| *first = at.min(*first)).or_insert(at);
         };
         for revocation in &evidence.revocations {
             for task in &revocation.tasks {
                 note(&mut over.tasks, task, revocation.returned_us);
+            }
+            if let Some(agent) = &revocation.agent {
+                note(&mut over.agents, agent, revocation.returned_us);
             }
             if let Some(credential) = &revocation.credential {
                 note(&mut over.credentials, credential, revocation.returned_us);
@@ -123,9 +158,10 @@ impl<'e> Over<'e> {
     }
 
     fn when(&self, decided: &Placed) -> Option<i64> {
+        let agent = decided.entry.text("agent").and_then(|a| self.agents.get(a));
         let task = decided.entry.text("task").and_then(|t| self.tasks.get(t));
         let credential = decided.entry.text("credential").and_then(|c| self.credentials.get(c));
-        task.into_iter().chain(credential).min().copied()
+        agent.into_iter().chain(task).chain(credential).min().copied()
     }
 }
 

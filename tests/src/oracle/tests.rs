@@ -145,6 +145,8 @@ impl Run {
             promise(What::Used { trace: TRACE.to_owned(), status: 200 }),
         ];
         evidence.revocations = vec![Revocation {
+            agent: None,
+            pending: 0,
             returned_us: (AT + 5_010) * 1_000,
             tasks: vec![id("task", 1)],
             credential: None,
@@ -312,11 +314,27 @@ fn i4_what_goes_out_after_a_revocation_is_found() {
         e.ledger.entries.insert(1, ended);
         sign_again(e);
     });
+    plant(Invariant::I4, "whom entry 1 had suspended", |e| {
+        e.ledger.entries.insert(1, entry("agent.suspended", AT, json!({"agent": "bot"})));
+        sign_again(e);
+    });
+    let mut run = Run::new().build();
+    run.evidence.ledger.entries.insert(1, entry("agent.suspended", AT, json!({"agent": "bot"})));
+    run.evidence.ledger.entries.insert(2, entry("agent.resumed", AT, json!({"agent": "bot"})));
+    sign_again(&mut run.evidence);
+    assert_eq!(check(&run.evidence), []);
+    plant(Invariant::I4, "came 1 us after", |e| {
+        let returned_us = e.effects[0].at_us - 1;
+        let agent = Some("bot".to_owned());
+        e.revocations.push(Revocation { agent, pending: 0, returned_us, tasks: vec![], credential: None });
+    });
     let mut run = Run::new();
     run.decided["credential"] = json!("shop-key");
     let mut run = run.build();
     let returned_us = run.evidence.effects[0].at_us - 500;
     run.evidence.revocations.push(Revocation {
+        agent: None,
+        pending: 0,
         returned_us,
         tasks: vec![],
         credential: Some("shop-key".to_owned()),
