@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use accredit_tests::agent::Agent;
 use accredit_tests::harness::{Accredit, Setup, prepared_database, shared_database, signal, wait_for};
+use accredit_tests::inject::Pause;
+use accredit_tests::operator::Operator;
 use accredit_tests::world::World;
 use accredit_tests_postgres::{Cluster, Options};
 use rustix::process::Signal;
@@ -65,6 +67,33 @@ fn what_one_replica_revokes_is_over_on_the_other_when_it_returns() {
         assert_eq!(replica.json(&["audit", "verify"])["ok"], true);
         let shown = replica.cli(&["task", "show", &task.id]).ok();
         assert!(shown.stdout.contains("revoked"), "{}", shown.stdout);
+    }
+}
+
+// case: REV-02
+#[test]
+fn what_is_revoked_once_more_is_over_as_well_when_that_returns() {
+    let (world, other) = two();
+    let agent = Agent::register(&world.accredit, "shop-coder");
+    let task = agent.start(&["orders: GET /v1/**"], 600).expect("a task");
+    let revoke = || {
+        let (socket, id) = (world.accredit.socket(), task.id.clone());
+        std::thread::spawn(move || Operator::at(&socket).and_then(|operator| operator.revoke(&id)))
+    };
+    // A replica that cannot cut yet, and is not given up yet.
+    let pause = Pause::of(other.pid());
+    let first = revoke();
+    wait_for(|| {
+        let shown = world.accredit.cli(&["task", "show", &task.id]).ok();
+        shown.stdout.contains("revoked").then_some(())
+    });
+    let again = revoke();
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(!first.is_finished() && !again.is_finished(), "the other replica has not heard of it");
+    pause.lift();
+    for call in [first, again] {
+        let over = call.join().expect("no panic").expect("revoked");
+        assert_eq!((over.tasks, over.pending), (vec![task.id.clone()], 0));
     }
 }
 

@@ -44,8 +44,8 @@ pub struct Report {
 }
 
 impl Authority {
-    /// Revokes, and returns when nothing goes out any more. Revoking again, or what does not
-    /// exist as an active thing, changes nothing and is no error.
+    /// Revokes, and returns when nothing goes out any more. Revoking again, or what does not exist as an active thing,
+    /// changes nothing and is no error; it returns when it is over all the same.
     ///
     /// # Errors
     /// [`Fault`] when the change could not be made durable: then nothing was revoked.
@@ -76,6 +76,11 @@ impl Authority {
                     Target::Task(id) => {
                         if let Some(task) = tx.task(&tenant, id)? {
                             end_with_descendants(tx, task, &how, &mut report.tasks_ended)?;
+                            // Ended before, perhaps by a replica that died before everybody had heard of it: what is
+                            // said to be over now must be over everywhere all the same.
+                            if report.tasks_ended.is_empty() {
+                                tx.order(&Cut::Task(tenant.clone(), id.clone()))?;
+                            }
                         }
                     }
                     Target::Agent(agent) => {
@@ -98,6 +103,7 @@ impl Authority {
                             return Ok(report);
                         };
                         if !credential.active() {
+                            tx.order(&Cut::Credential(tenant.clone(), name.clone()))?;
                             return Ok(report);
                         }
                         let revoked = credential.revoke(reason.clone(), now);
@@ -124,7 +130,11 @@ impl Authority {
     async fn cut_target(&self, target: &Target, ended: &[TaskId]) -> CutReport {
         let tenant = self.tenant().clone();
         match target {
-            Target::Task(_) => self.cut_tasks(ended).await,
+            Target::Task(id) => {
+                let mut over = ended.to_vec();
+                over.push(id.clone());
+                self.cut_tasks(&over).await
+            }
             Target::Agent(agent) => {
                 let ended: std::collections::BTreeSet<_> = ended.iter().collect();
                 self.live.cut(|a| a.tenant == tenant && (a.agent == *agent || ended.contains(&a.task))).await
