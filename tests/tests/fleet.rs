@@ -8,8 +8,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use accredit_tests::drill::Load;
-use accredit_tests::fleet::{Fleet, Plan, REPLICAS, Revokers};
-use accredit_tests::inject::{Schedule, say};
+use accredit_tests::fleet::{DATABASE, Fleet, Plan, REPLICAS, Revokers};
+use accredit_tests::inject::{FlushFault, Flushes, Pause, Schedule, Turn, say};
+use accredit_tests::net::{Disturbance, Network, Weather};
+use accredit_tests::postgres::Stop;
 
 /// Agents at work.
 const AGENTS: usize = 6;
@@ -18,7 +20,11 @@ const REVOKE_EVERY: Duration = Duration::from_millis(500);
 /// Requests after which a replica is taken to be back at work.
 const SOME: u64 = 10;
 /// How long it may take until it is.
-const WORK_TIME_MAX: Duration = Duration::from_secs(30);
+const WORK_TIME_MAX: Duration = Duration::from_secs(40);
+/// How much longer slow flushes take.
+const SLOW_BY: Duration = Duration::from_millis(50);
+/// How long anything may go on without the database: its age, and what it takes to cut and to be seen.
+const STALE_MAX: Duration = Duration::from_secs(7);
 
 /// One fleet at a time: each fault is measured by what the machine does otherwise.
 fn alone() -> MutexGuard<'static, ()> {
@@ -26,11 +32,52 @@ fn alone() -> MutexGuard<'static, ()> {
     ONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A fault of a running fleet.
+/// A fault of a running fleet. Replicas are named by their number.
 #[derive(Debug, Clone, Copy)]
 enum Fault {
     /// A replica is killed, and started again.
     KillReplica(usize),
+    /// All processes of the database are killed, and it is started again.
+    KillDatabase,
+    /// The database ends in order, and is started again.
+    RestartDatabase,
+    /// What a replica sends to the database is lost.
+    LoseRequests(usize),
+    /// What the database sends to a replica is lost.
+    LoseAnswers(usize),
+    /// Nothing passes between a replica and the database.
+    PartWays(usize),
+    /// A replica stands still for longer than it may be believed.
+    PauseReplica(usize),
+    /// The database stands still.
+    PauseDatabase,
+    /// Each flush of the database takes longer.
+    SlowFlushes,
+    /// Packets between a replica and the database are late, and some are lost.
+    RoughWeather(usize),
+    /// Everything is stopped piece by piece, and released in another order.
+    Swizzle,
+    /// The standby stands still, so that commits wait; then the database dies, and the standby takes over.
+    Promote,
+}
+
+impl Fault {
+    /// Every fault that leaves the fleet as it was, in an order of the schedule's.
+    fn all(schedule: &mut Schedule) -> Vec<Self> {
+        let mut all = vec![Self::KillDatabase, Self::RestartDatabase, Self::PauseDatabase, Self::SlowFlushes];
+        all.push(Self::Swizzle);
+        all.extend((0..REPLICAS.len()).map(Self::KillReplica));
+        let mut one = || usize::try_from(schedule.between(0, 2)).expect("a small number");
+        all.extend([Self::LoseRequests(one()), Self::LoseAnswers(one()), Self::PartWays(one())]);
+        all.extend([Self::PauseReplica(one()), Self::RoughWeather(one())]);
+        schedule.order(all.len()).into_iter().map(|n| all[n]).collect()
+    }
+}
+
+/// One part that was stopped, in the way of its kind; it goes on when this is dropped.
+enum Stopped {
+    Part(Pause),
+    Network(Box<[Disturbance; 2]>),
 }
 
 /// A fleet at work.
@@ -73,6 +120,22 @@ impl Run {
     fn strike(&mut self, fault: Fault) {
         let what = match fault {
             Fault::KillReplica(n) => self.kill_replica(n),
+            Fault::KillDatabase => self.kill_database(),
+            Fault::RestartDatabase => {
+                self.fleet.cluster.server_mut().restart(Stop::Fast);
+                "restarted".to_owned()
+            }
+            Fault::LoseRequests(n) => {
+                self.cut(n, |net, name| vec![net.disturb(name, DATABASE, Weather::CUT)])
+            }
+            Fault::LoseAnswers(n) => self.cut(n, |net, name| vec![net.disturb(DATABASE, name, Weather::CUT)]),
+            Fault::PartWays(n) => self.cut(n, |net, name| net.part_ways(name, DATABASE).into()),
+            Fault::PauseReplica(n) => self.pause_replica(n),
+            Fault::PauseDatabase => self.pause_database(),
+            Fault::SlowFlushes => self.slow_flushes(),
+            Fault::RoughWeather(n) => self.rough_weather(n),
+            Fault::Swizzle => self.swizzle(),
+            Fault::Promote => self.promote(),
         };
         let ready = self.fleet.wait_until_ready();
         let work = self.wait_for_work(0..REPLICAS.len());
@@ -89,6 +152,116 @@ impl Run {
         let others = self.wait_for_work((0..REPLICAS.len()).filter(|other| *other != n));
         self.fleet.replica_mut(n).launch();
         format!("killed; the others went on within {others:?}")
+    }
+
+    fn kill_database(&mut self) -> String {
+        self.sleep(20, 800);
+        self.fleet.cluster.server_mut().kill();
+        self.sleep(0, 1_500);
+        let begun = Instant::now();
+        self.fleet.cluster.server_mut().start();
+        format!("killed; it answered {:?} after it was started", begun.elapsed())
+    }
+
+    /// Cuts a replica from the database for longer than it may be believed.
+    fn cut(&mut self, n: usize, how: impl FnOnce(&Network, &str) -> Vec<Disturbance>) -> String {
+        let cut = how(&self.fleet.network, REPLICAS[n]);
+        let begun = Instant::now();
+        while self.fleet.replica(n).is_ready() {
+            assert!(begun.elapsed() < STALE_MAX, "replica {} does not notice", REPLICAS[n]);
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let noticed = begun.elapsed();
+        let others = self.wait_for_work((0..REPLICAS.len()).filter(|other| *other != n));
+        // What it let through before it was cut off is over.
+        std::thread::sleep(STALE_MAX.saturating_sub(begun.elapsed()));
+        let before = self.load.used_at(n);
+        self.sleep(500, 2_000);
+        assert_eq!(self.load.used_at(n), before, "nothing goes out without the database");
+        let lost: Vec<u64> = cut.into_iter().map(Disturbance::lift).collect();
+        format!("{lost:?} packets lost; not ready after {noticed:?}, the others went on within {others:?}")
+    }
+
+    fn pause_replica(&mut self, n: usize) -> String {
+        let pause = Pause::of(self.fleet.replica(n).pid());
+        let others = self.wait_for_work((0..REPLICAS.len()).filter(|other| *other != n));
+        self.sleep(7_000, 9_000);
+        let still = pause.lift();
+        format!("{still} process stood still; the others went on within {others:?}")
+    }
+
+    fn pause_database(&mut self) -> String {
+        let pause = Pause::of(self.fleet.cluster.server().pid());
+        std::thread::sleep(STALE_MAX);
+        let before = self.load.used();
+        self.sleep(500, 1_500);
+        assert_eq!(self.load.used(), before, "nothing goes out without the database");
+        format!("{} processes stood still, and nothing went out", pause.lift())
+    }
+
+    fn slow_flushes(&mut self) -> String {
+        let (server, home) = (self.fleet.cluster.server(), self.fleet.cluster.home());
+        let fault = FlushFault::inject(&server.pids(), Flushes::Slow(SLOW_BY), home.path());
+        let (before, begun) = (self.load.used(), Instant::now());
+        self.sleep(2_000, 4_000);
+        while self.load.used() < before + SOME {
+            assert!(begun.elapsed() < WORK_TIME_MAX, "nothing goes on while flushes are slow");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let (used, during) = (self.load.used() - before, begun.elapsed());
+        format!("{} flushes took {SLOW_BY:?} longer; {used} uses in {during:?}", fault.lift())
+    }
+
+    fn rough_weather(&mut self, n: usize) -> String {
+        let weather =
+            Weather { delay: Duration::from_millis(100), loss_percent: 10, seed: self.schedule.seed() };
+        let ways = [(REPLICAS[n], DATABASE), (DATABASE, REPLICAS[n])];
+        let rough = ways.map(|(from, to)| self.fleet.network.disturb(from, to, weather));
+        self.sleep(4_000, 8_000);
+        let struck = rough.map(Disturbance::lift);
+        format!("{struck:?} packets were late or lost")
+    }
+
+    fn swizzle(&mut self) -> String {
+        let mut stopped: Vec<Option<Stopped>> = (0..=REPLICAS.len() + 1).map(|_| None).collect();
+        let (mut still, mut lost) = (0, 0);
+        for step in self.schedule.swizzle(stopped.len(), 1_000) {
+            std::thread::sleep(step.after);
+            stopped[step.part] = match (step.turn, step.part) {
+                (Turn::Release, part) => {
+                    match stopped[part].take().expect("it was stopped before") {
+                        Stopped::Part(pause) => still += pause.lift(),
+                        Stopped::Network(cuts) => lost += cuts.iter().map(Disturbance::struck).sum::<u64>(),
+                    }
+                    None
+                }
+                (Turn::Stop, part) if part < REPLICAS.len() => {
+                    Some(Stopped::Part(Pause::of(self.fleet.replica(part).pid())))
+                }
+                (Turn::Stop, part) if part == REPLICAS.len() => {
+                    Some(Stopped::Part(Pause::of(self.fleet.cluster.server().pid())))
+                }
+                // A way that nobody takes while its ends stand still: it is in the way of their return.
+                (Turn::Stop, _) => {
+                    Some(Stopped::Network(Box::new(self.fleet.network.part_ways(REPLICAS[1], DATABASE))))
+                }
+            };
+        }
+        format!("{still} processes stood still and returned in another order; {lost} packets lost")
+    }
+
+    fn promote(&mut self) -> String {
+        let standby = self.fleet.standby.as_ref().expect("the plan has a standby");
+        let pause = Pause::of(standby.server().pid());
+        // Longer than a server waits for an answer: what was given up must not be taken for kept.
+        self.sleep(7_000, 9_000);
+        self.fleet.cluster.server_mut().kill();
+        pause.lift();
+        let begun = Instant::now();
+        self.fleet.promote();
+        let promoted = begun.elapsed();
+        let work = self.wait_for_work(0..REPLICAS.len());
+        format!("the standby took over in {promoted:?}, all at work {:?} after the kill", promoted + work)
     }
 
     /// Judges the run.
@@ -115,14 +288,15 @@ impl Run {
     }
 }
 
-// case: FLT-01, REV-01
+// case: FLT-01, FLT-03, FLT-05, FLT-07, FLT-08, FLT-09, FLT-21, REV-01
 #[test]
 #[ignore = "needs root, takes minutes: make test-faults"]
-fn replicas_that_are_killed_in_turn_lose_nothing_that_any_of_them_promised() {
+fn replicas_and_their_database_broken_in_every_way_keep_every_promise() {
     let _alone = alone();
-    let mut run = Run::start("kill -9 of replicas", Plan::default());
-    for n in 0..REPLICAS.len() {
-        run.strike(Fault::KillReplica(n));
+    let mut run = Run::start("every fault of a fleet", Plan { standby: true, ..Plan::default() });
+    for fault in Fault::all(&mut run.schedule) {
+        run.strike(fault);
     }
+    run.strike(Fault::Promote);
     run.judge();
 }
