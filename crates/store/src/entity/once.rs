@@ -8,6 +8,7 @@ use accredit_core::id::{AgentName, JoinTokenId, TenantName};
 use accredit_core::time::Timestamp;
 
 use crate::error::StoreError;
+use crate::sql::Conn;
 use crate::tx::Tx;
 
 /// A one-time join token: who joins with it. Only the digest of its text is kept.
@@ -76,13 +77,23 @@ impl Tx<'_> {
         Ok(self.execute(sql, (kind, hash.to_string(), expires_at.as_ms()))? == 1)
     }
 
-    /// Forgets what was used up and has expired: at most `limit` of it. Gives how much.
+    /// Forgets what was used up and has expired: at most `limit` of it. Gives how much. Where replicas share it, it has
+    /// expired by the clock of the database as well: one whose clock is ahead must not forget what others still take.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn forget_used(&mut self, now: Timestamp, limit: usize) -> Result<usize, StoreError> {
-        let sql = "DELETE FROM used_once WHERE (kind, hash) IN
-            (SELECT kind, hash FROM used_once WHERE expires_at < ?1 LIMIT ?2)";
+        let sql = match self.conn() {
+            Conn::Sqlite(_) => {
+                "DELETE FROM used_once WHERE (kind, hash) IN
+                (SELECT kind, hash FROM used_once WHERE expires_at < ?1 LIMIT ?2)"
+            }
+            Conn::Postgres(_) => {
+                "DELETE FROM used_once WHERE (kind, hash) IN
+                (SELECT kind, hash FROM used_once WHERE expires_at < ?1
+                    AND expires_at < EXTRACT(EPOCH FROM clock_timestamp()) * 1000 LIMIT ?2)"
+            }
+        };
         self.execute(sql, (now.as_ms(), limit))
     }
 }
