@@ -3,7 +3,7 @@
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help run test lint bench fuzz test-faults clean
+.PHONY: help run test lint bench fuzz test-faults soak clean
 
 ARGS ?=
 
@@ -28,9 +28,12 @@ bench: ## measure beside a bare proxy and nginx; the results are in benches/
 fuzz: ## run the fuzz targets for a while; needs cargo-fuzz
 	@./fuzz/run $(ARGS)
 
-test-faults: ## kill, fill the disk and break the network under load; takes minutes
+test-faults: ## kill, fill the disk and break the network under load, also of three replicas; takes minutes, as root
 	@scripts/setup-tests
 	@. scripts/env && cargo test -q --locked -p accredit-tests --test faults --test topology --test fleet -- --ignored --nocapture $(ARGS)
+
+soak: ## the same for longer, and judged at the end: make soak ARGS="MINUTES SEED"; 60 minutes without
+	@scripts/soak $(ARGS)
 
 clean: ## remove what was built; installed tools and local state stay
 	@cargo clean -q

@@ -4,14 +4,21 @@
 //!
 //! What they cannot show on one machine: clocks of several hosts that drift, a disk that lies about its cache.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use accredit_tests::drill::Load;
+use accredit_tests::agent::{Agent, Task, promise};
+use accredit_tests::drill::{BOUNDARY, Load, PATH, TTL_S, note};
 use accredit_tests::fleet::{DATABASE, Fleet, Plan, REPLICAS, Revokers};
-use accredit_tests::inject::{FlushFault, Flushes, Pause, Schedule, Turn, say};
+use accredit_tests::harness::Accredit;
+use accredit_tests::inject::{
+    ClockShift, FlushFault, Flushes, Pause, Schedule, SmallDisk, Turn, must_have_struck, say,
+};
+use accredit_tests::journal::What;
 use accredit_tests::net::{Disturbance, Network, Weather};
-use accredit_tests::postgres::Stop;
+use accredit_tests::operator::Operator;
+use accredit_tests::postgres::{Home, Options, Stop};
 
 /// Agents at work.
 const AGENTS: usize = 6;
@@ -21,6 +28,12 @@ const REVOKE_EVERY: Duration = Duration::from_millis(500);
 const SOME: u64 = 10;
 /// How long it may take until it is.
 const WORK_TIME_MAX: Duration = Duration::from_secs(40);
+/// Kills of replicas between two other faults of a soak.
+const KILLS_BETWEEN: usize = 10;
+/// How often what has run out is forgotten, and some.
+const SWEPT: Duration = Duration::from_secs(2);
+/// What had left before a revocation returned and lay in a buffer of this machine: all parts share its processors.
+const ON_THE_WAY_US: i64 = 50_000;
 /// How much longer slow flushes take.
 const SLOW_BY: Duration = Duration::from_millis(50);
 /// How long anything may go on without the database: its age, and what it takes to cut and to be seen.
@@ -137,13 +150,47 @@ impl Run {
             Fault::Swizzle => self.swizzle(),
             Fault::Promote => self.promote(),
         };
+        self.heal(&format!("{fault:?}: {what}"));
+    }
+
+    /// Waits until all replicas work, and keeps what one of them says of the ledger.
+    fn heal(&mut self, what: &str) {
         let ready = self.fleet.wait_until_ready();
         let work = self.wait_for_work(0..REPLICAS.len());
-        say(&format!("  {fault:?}: {what}; all ready after {ready:?}, all at work after {:?}", ready + work));
+        say(&format!("  {what}; all ready after {ready:?}, all at work after {:?}", ready + work));
         self.load.rest(true);
         let witness = usize::try_from(self.schedule.between(0, 2)).unwrap_or(0);
-        self.fleet.verify(witness, &format!("after {fault:?}"));
+        self.fleet.verify(witness, &format!("after {what}"));
         self.load.rest(false);
+    }
+
+    fn full_disk(&mut self, disk: &SmallDisk) {
+        disk.fill();
+        let begun = Instant::now();
+        while self.fleet.replicas().any(Accredit::is_ready) {
+            assert!(begun.elapsed() < WORK_TIME_MAX, "the disk is full, and work goes on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let (still, before) = (begun.elapsed(), self.load.used());
+        self.sleep(1_000, 3_000);
+        say(&format!(
+            "  nothing more fitted {still:?} after the disk was full; {} uses went on in what was left",
+            self.load.used() - before
+        ));
+        disk.empty();
+        if !self.fleet.cluster.server_mut().is_running() {
+            self.fleet.cluster.server_mut().start();
+        }
+    }
+
+    /// A request that attached a connection, and must attach no other.
+    fn proof_that_was_taken(&self, agent: &[Agent]) -> String {
+        self.fleet.clients().inside(|| {
+            let task = agent[1].start(&BOUNDARY, TTL_S).expect("a task");
+            let request = agent[1].attach_request(&task).expect("a proof");
+            assert_eq!(agent[1].send_attach(&request).expect("an answer"), 101);
+            request
+        })
     }
 
     fn kill_replica(&mut self, n: usize) -> String {
@@ -282,8 +329,7 @@ impl Run {
             ));
         }
         self.fleet.drill.evidence.revocations.extend(revoked.into_iter().map(|(over, _)| over));
-        // What had left before the return and lay in a buffer of this machine: all parts share its two processors.
-        self.fleet.drill.evidence.on_the_way_us = 50_000;
+        self.fleet.drill.evidence.on_the_way_us = ON_THE_WAY_US;
         self.fleet.judge();
     }
 }
@@ -299,4 +345,171 @@ fn replicas_and_their_database_broken_in_every_way_keep_every_promise() {
     }
     run.strike(Fault::Promote);
     run.judge();
+}
+
+// case: FLT-01, FLT-21, FLT-22
+#[test]
+#[ignore = "needs root, takes as long as it is told: make soak"]
+fn soak() {
+    let Some(seconds) = std::env::var("ACCREDIT_SOAK_SECONDS").ok().and_then(|n| n.parse().ok()) else {
+        return;
+    };
+    let _alone = alone();
+    let mut run = Run::start("soak", Plan { standby: true, ..Plan::default() });
+    let (until, mut faults, mut kills) = (Instant::now() + Duration::from_secs(seconds), 0, 0);
+    while Instant::now() < until {
+        for fault in Fault::all(&mut run.schedule) {
+            run.strike(fault);
+            faults += 1;
+            kills += usize::from(matches!(fault, Fault::KillReplica(_) | Fault::KillDatabase));
+            for _ in 0..KILLS_BETWEEN {
+                run.sleep(20, 800);
+                let n = usize::try_from(run.schedule.between(0, 2)).expect("a small number");
+                run.fleet.replica_mut(n).kill();
+                run.fleet.replica_mut(n).launch();
+                run.fleet.replica_mut(n).wait_until_ready();
+                kills += 1;
+            }
+            if Instant::now() > until {
+                break;
+            }
+        }
+        say(&format!("  so far {faults} faults and {kills} kills"));
+    }
+    run.strike(Fault::Promote);
+    run.judge();
+}
+
+// case: FLT-04, FLT-06, TOK-10, AUD-01
+#[test]
+#[ignore = "needs root, takes minutes: make test-faults"]
+fn a_full_disk_and_clocks_that_jump_let_nothing_out_that_is_not_recorded() {
+    let _alone = alone();
+    let home = Home::new();
+    let disk = SmallDisk::mount(home.path(), 160);
+    let scratch = tempfile::tempdir().expect("a directory");
+    // Processes of the database's user pass through.
+    let (theirs, ours) = (ClockShift::build(home.path()), ClockShift::build(scratch.path()));
+    let environment = theirs.environment();
+    let options =
+        Options { home: Some(home), data: Some(disk.path().to_owned()), environment, ..Options::default() };
+    let plan = Plan { options, environment: ours.environment(), standby: false };
+    let mut run = Run::start("a full disk, and clocks that jump", plan);
+    run.full_disk(&disk);
+    run.heal("a full disk");
+    // Entries carry the time of the replica that wrote them.
+    run.fleet.drill.evidence.clocks_apart_ms = 2 * 3_600_000;
+    let racer = run.fleet.agent("racer");
+    for (whose, clock) in [("a replica", &ours), ("the database", &theirs)] {
+        for shift_s in [3_600, -3_600, 30, 0] {
+            let before = clock.fired();
+            let proof = run.proof_that_was_taken(&racer);
+            clock.set_s(shift_s);
+            run.wait_for_work([1, 2]);
+            std::thread::sleep(SWEPT);
+            let again = run.fleet.clients().inside(|| racer[2].send_attach(&proof)).expect("an answer");
+            assert_eq!(again, 401, "a proof that was taken is taken again: {whose} is off by {shift_s} s");
+            let fired = must_have_struck("a clock", clock.fired() - before + u64::from(shift_s == 0));
+            say(&format!("  {whose} is off by {shift_s} s: {fired} readings, and work goes on elsewhere"));
+        }
+        run.heal(&format!("the clock of {whose}"));
+    }
+    run.judge();
+}
+
+// case: REV-01, REV-06, FLT-08
+#[test]
+#[ignore = "needs root, takes minutes: make test-faults"]
+fn uses_and_mints_on_every_replica_that_race_a_revocation_are_over_when_it_returns() {
+    let _alone = alone();
+    let seconds = std::env::var("ACCREDIT_FAULT_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let mut schedule = Schedule::announced("revoke on one replica, use and mint on all");
+    let mut fleet = Fleet::start(Plan::default());
+    let operators: Vec<Operator> = fleet.replicas().map(Operator::sign_in).collect();
+    let (mut rounds, mut raced, mut times) = (0, Raced::default(), Vec::new());
+    let until = Instant::now() + Duration::from_secs(seconds);
+    while Instant::now() < until {
+        let agent: Arc<Vec<Agent>> = Arc::new(fleet.agent(&format!("racer-{rounds}")));
+        let mut one = || usize::try_from(schedule.between(0, 2)).expect("a small number");
+        let (at, by) = (one(), one());
+        let task = fleet.clients().inside(|| agent[at].start(&BOUNDARY, TTL_S)).expect("a task");
+        let racers: Vec<_> = (0..REPLICAS.len()).map(|n| race(&fleet, &agent, n, &task)).collect();
+        std::thread::sleep(Duration::from_micros(schedule.between(0, 60_000)));
+        let begun = Instant::now();
+        let whole = rounds % 2 == 0;
+        let over =
+            if whole { operators[by].revoke_agent(&agent[0].name()) } else { operators[by].revoke(&task.id) };
+        let over = over.expect("a revocation");
+        times.push(begun.elapsed());
+        assert_eq!(over.pending, 0, "every replica is there");
+        for ended in &over.tasks {
+            let (kind, subject) = ("task.ended".to_owned(), ended.clone());
+            note(&fleet.drill.journal, Some(What::Changed { kind, subject }));
+        }
+        fleet.drill.evidence.revocations.push(over);
+        fleet.clients().inside(|| {
+            for n in 0..REPLICAS.len() {
+                let used = agent[n].attach(&task).and_then(|mut open| open.get("orders", PATH));
+                let used = used.is_ok_and(|(trace, answer)| {
+                    note(&fleet.drill.journal, promise(&trace, &answer));
+                    !answer.is_ours
+                });
+                assert!(!used, "replica {} lets out what was revoked", REPLICAS[n]);
+                let minted = whole && agent[n].start(&BOUNDARY, TTL_S).is_ok();
+                assert!(!minted, "replica {} mints for who was revoked", REPLICAS[n]);
+            }
+        });
+        for racer in racers {
+            let Raced { used, minted, refused } = racer.join().expect("a racer ends");
+            raced = Raced {
+                used: raced.used + used,
+                minted: raced.minted + minted,
+                refused: raced.refused + refused,
+            };
+        }
+        rounds += 1;
+    }
+    times.sort();
+    let Raced { used, minted, refused } = raced;
+    say(&format!(
+        "  {rounds} revocations, p50 {:?}, longest {:?}; against {used} uses and {minted} mints, {refused} refused",
+        times[times.len() / 2],
+        times[times.len() - 1]
+    ));
+    assert!(used > 0 && minted > 0 && refused > 0, "uses, mints and revocations met");
+    fleet.drill.evidence.on_the_way_us = ON_THE_WAY_US;
+    fleet.judge();
+}
+
+/// What racers had before it was over.
+#[derive(Default)]
+struct Raced {
+    used: usize,
+    minted: usize,
+    refused: usize,
+}
+
+/// Uses the task and mints others at one replica until it is refused.
+fn race(fleet: &Fleet, agent: &Arc<Vec<Agent>>, n: usize, task: &Task) -> JoinHandle<Raced> {
+    let (part, journal) = (fleet.clients().clone(), Arc::clone(&fleet.drill.journal));
+    let (agent, task) = (Arc::clone(agent), task.clone());
+    std::thread::spawn(move || {
+        part.enter();
+        let mut raced = Raced::default();
+        let mut connection = agent[n].attach(&task).ok();
+        while let Some(open) = &mut connection {
+            let Ok((trace, answer)) = open.get("orders", PATH) else { break };
+            note(&journal, promise(&trace, &answer));
+            if answer.is_ours {
+                raced.refused += 1;
+                break;
+            }
+            raced.used += 1;
+            let Ok(minted) = agent[n].start(&BOUNDARY, TTL_S) else { continue };
+            let (kind, subject) = ("task.started".to_owned(), minted.id);
+            note(&journal, Some(What::Changed { kind, subject }));
+            raced.minted += 1;
+        }
+        raced
+    })
 }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A small disk in memory, mounted until this is dropped.
 pub struct SmallDisk {
@@ -68,7 +68,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily: whatever still has a file open there keeps it until it ends.
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        // Lazily: whatever still has a file open there keeps it until it ends. It may have gone with its home.
+        let _ = Command::new("umount").arg("-l").arg(&self.path).stderr(Stdio::null()).status();
     }
 }
