@@ -22,7 +22,7 @@ lint: ## format, tidy and lint, without tests
 	@cargo clippy -q --locked --workspace --all-targets -- -D warnings
 
 bench: ## measure beside a bare proxy and nginx; the results are in benches/
-	@scripts/setup-tests bench
+	@scripts/setup-tests
 	@. scripts/env && cargo run -q --locked --release -p accredit-benches -- $(ARGS)
 
 fuzz: ## run the fuzz targets for a while; needs cargo-fuzz

@@ -131,7 +131,7 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<(), Failure> 
 /// `asking`: whether nginx is there, and then whether it can ask.
 fn missing(table: &mut Table, asking: Option<bool>) {
     match asking {
-        None => table.note("nginx is not installed, so it was not measured: scripts/setup-tests bench"),
+        None => table.note("nginx is not installed, so it was not measured: scripts/setup-tests"),
         Some(false) => table.note("this nginx has no auth_request"),
         Some(true) => {}
     }

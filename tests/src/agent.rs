@@ -125,6 +125,12 @@ impl Agent {
         }
     }
 
+    /// The same agent, whose connections go to a balancer: to the control plane and to the gateway.
+    #[must_use]
+    pub fn through(self, control: SocketAddr, gateway: SocketAddr) -> Self {
+        Self { to: (control, gateway), ..self }
+    }
+
     /// Starts a task with this boundary.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ use accredit_store::{OpenError as StoreOpenError, SchemaError};
 use clap::{Args, ValueEnum};
 use serde::Serialize;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -82,6 +82,7 @@ struct Serving {
 
 /// Serves until it is told to stop.
 pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Failure> {
+    let mut signals = StopSignals::take()?;
     accredit_vault::harden().map_err(|e| failed("harden", &e))?;
     start_log(args.log_format)?;
     let config = configuration(&args, context)?;
@@ -90,12 +91,17 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     }
     let target = target(&config, context)?;
     let listeners = Listeners::bind(&config, context.paths.socket()).await?;
-    let authority = open(settings(&config, &listeners), args.acknowledge_fork).await?;
+    let authority = tokio::select! {
+        opened = open(settings(&config, &listeners), args.acknowledge_fork) => opened?,
+        // Whatever was begun is whole or not there at the next start.
+        () = signals.next() => return Ok(Exit::Ok),
+    };
     let reports = match config.otlp.clone() {
         Some(to) => Sending::start(to, &authority).map_err(|e| failed("otlp", &e))?,
         None => None,
     };
     let app = App::new(authority.clone(), rustix::process::geteuid().as_raw());
+    let announced = app.clone();
     let (stop, stopped) = watch::channel(false);
     let (cut, jobs) = (CancellationToken::new(), TaskTracker::new());
     let own = vec![listeners.listen, listeners.gateway];
@@ -111,7 +117,15 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
         // A server works as well when nobody reads what it says at its start.
         context.out.failure(&failure);
     }
-    wait_for_stop().await.map_err(|e| failed("signals", &e))?;
+    signals.next().await;
+    announced.announce_stop();
+    if !config.drain_delay.is_zero() {
+        tracing::info!("stopping: not ready from now on, so that new work goes elsewhere");
+        tokio::select! {
+            () = tokio::time::sleep(config.drain_delay) => {}
+            () = signals.next() => {}
+        }
+    }
     tracing::info!("stopping: nothing new is accepted, what is under way comes to its end");
     stop.send_replace(true);
     cut.cancel();
@@ -119,7 +133,7 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     // A second wish to stop does not wait for what is under way.
     tokio::select! {
         () = jobs.wait() => {}
-        _ = wait_for_stop() => {}
+        () = signals.next() => {}
     }
     authority.quiesce().await;
     if let Some(reports) = reports {
@@ -312,14 +326,30 @@ fn announce(authority: &Authority, context: &Context, link: Option<String>) -> W
     Ok(())
 }
 
-/// Waits until the process is told to stop.
-pub(crate) async fn wait_for_stop() -> io::Result<()> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that tell a server to stop. They are taken from the moment that this is made, and none is lost between two
+/// waits.
+pub(crate) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Takes them from now on.
+    ///
+    /// # Errors
+    /// When the system does not let us.
+    pub(crate) fn take() -> Result<Self, Failure> {
+        let take = |kind| signal(kind).map_err(|e| failed("signals", &e));
+        Ok(Self { terminate: take(SignalKind::terminate())?, interrupt: take(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// The next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
 
 /// Starts the log of a server, on standard error.

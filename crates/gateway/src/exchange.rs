@@ -52,6 +52,15 @@ pub(crate) struct Turn<'a> {
     pub(crate) destination: Destination,
     /// Fields that proved the caller and end here.
     pub(crate) consumed: &'a [HeaderName],
+    /// Cancelled when the server stops.
+    pub(crate) stop: &'a CancellationToken,
+}
+
+impl Turn<'_> {
+    /// Whether the agent may use the connection for another request.
+    fn may_go_on(&self) -> bool {
+        self.head.keep_alive() && !self.stop.is_cancelled()
+    }
 }
 
 /// What becomes of the connection.
@@ -390,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
         }
         let answering = Answering {
             version: self.turn.head.version(),
-            keep_alive: self.turn.head.keep_alive() && self.pump_may_finish(),
+            keep_alive: self.turn.may_go_on() && self.pump_may_finish(),
         };
         let encoder = begin(&mut self.wire.out, answering, head.status(), &headers, head.body());
         match self.relay_body(body, encoder, needles, figures).await {
@@ -600,7 +609,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Relay<'_, '_, S> {
     async fn write(&mut self, answer: &Answer) -> bool {
         let answering = Answering {
             version: self.turn.head.version(),
-            keep_alive: self.turn.head.keep_alive() && self.pump.is_done(),
+            keep_alive: self.turn.may_go_on() && self.pump.is_done(),
         };
         let (out, head) = (&mut self.wire.out, self.turn.head);
         let keep = crate::http::respond::whole(

@@ -104,6 +104,8 @@ impl Gateway {
                 }
             }
         }
+        // Whoever comes now is refused by the system, at once, and goes elsewhere.
+        drop(listener);
         connections.close();
         if tokio::time::timeout(drain, connections.wait()).await.is_err() {
             tracing::info!(left = connections.len(), "connections were cut at the end of the drain");

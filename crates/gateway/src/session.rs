@@ -80,9 +80,17 @@ impl Session {
     /// answered here.
     async fn next_head<S: AsyncRead + AsyncWrite + Unpin>(&self, wire: &mut Wire<S>) -> Option<RequestHead> {
         let idle_until = self.idle_until()?;
-        let head = tokio::select! {
-            () = self.stop.cancelled() => return None,
-            head = wire.head(idle_until) => head,
+        let mut stopping = false;
+        // A request that has begun to come is answered, also while the server stops.
+        let head = loop {
+            tokio::select! {
+                biased;
+                head = wire.head(idle_until) => break head,
+                () = self.stop.cancelled(), if !stopping => stopping = true,
+            }
+            if wire.is_idle() {
+                return None;
+            }
         };
         match head {
             Ok(head) => {
@@ -184,7 +192,14 @@ impl Session {
             };
         let consumed = [proof_field.clone(), DPOP];
         let consumed: &[HeaderName] = if self.caller.is_some() { &[] } else { &consumed };
-        let turn = Turn { gateway: &self.gateway, caller: &caller, head: &head, destination, consumed };
+        let turn = Turn {
+            gateway: &self.gateway,
+            caller: &caller,
+            head: &head,
+            destination,
+            consumed,
+            stop: &self.stop,
+        };
         // Apart from the connection, which lies idle most of its time and should be small then.
         match Box::pin(exchange(wire, turn)).await {
             Next::KeepAlive if !self.stop.is_cancelled() => Outer::Next,

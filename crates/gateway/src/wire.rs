@@ -48,7 +48,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
             if was_idle && !self.parser.is_idle() {
                 until = Instant::now() + HEAD_TIME_MAX;
             }
-            if self.parser.is_idle() && self.unread.is_empty() {
+            if self.is_idle() {
                 // Nobody knows for how long: what a large request needed is given back.
                 self.unread = BytesMut::with_capacity(FIRST_READ_BYTES);
                 self.out = BytesMut::new();
@@ -62,6 +62,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
                 Err(_) => return Err(NoHead::Late),
             }
         }
+    }
+
+    /// Whether not one byte of a further request has come.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.parser.is_idle() && self.unread.is_empty()
     }
 
     /// Sends everything that is waiting to go out.

@@ -1,6 +1,7 @@
 //! What every handler gets: the use cases, the metrics, and the brake on guessing.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,7 @@ struct Inner {
     own_uid: u32,
     gateway_ca: OnceLock<String>,
     guesses: [Guesses; 2],
+    stopping: AtomicBool,
 }
 
 impl App {
@@ -34,7 +36,18 @@ impl App {
     #[must_use]
     pub fn new(authority: Arc<Authority>, own_uid: u32) -> Self {
         let (metrics, guesses) = (Metrics::new(), Default::default());
-        Self(Arc::new(Inner { authority, metrics, own_uid, gateway_ca: OnceLock::new(), guesses }))
+        let (gateway_ca, stopping) = (OnceLock::new(), AtomicBool::new(false));
+        Self(Arc::new(Inner { authority, metrics, own_uid, gateway_ca, guesses, stopping }))
+    }
+
+    /// From now on the server says that it is not ready, so that a balancer sends new work elsewhere. What comes all the
+    /// same is served.
+    pub fn announce_stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// States the PEM of the authority whose certificates the gateway shows, once it is known: a sealed

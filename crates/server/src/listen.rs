@@ -78,6 +78,8 @@ pub async fn serve(listener: Listener, app: App, mut stop: watch::Receiver<bool>
             drop(permit);
         });
     }
+    // Whoever comes now is refused by the system, at once, and goes elsewhere.
+    drop(listener);
     let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
     // After this the runtime ends what is still under way.
     let _ = tokio::time::timeout(STOP_WITHIN, room.acquire_many(all)).await;

@@ -18,7 +18,7 @@ use crate::config::paths::private_dir;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Written;
-use crate::serve::{LogFormat, start_log, wait_for_stop};
+use crate::serve::{LogFormat, StopSignals, start_log};
 
 /// Where a witness listens unless it is told otherwise.
 const LISTEN: &str = "127.0.0.1:9750";
@@ -101,6 +101,7 @@ pub(crate) async fn run(args: WitnessArgs, context: &Context) -> Result<Exit, Fa
 }
 
 async fn serve(dir: PathBuf, listen: SocketAddr, context: &Context) -> Result<Exit, Failure> {
+    let mut signals = StopSignals::take()?;
     let witness = Arc::new(Witness::open(&dir).map_err(|e| not_open(&e))?);
     let bound = async {
         let listener = TcpListener::bind(listen).await?;
@@ -125,7 +126,7 @@ async fn serve(dir: PathBuf, listen: SocketAddr, context: &Context) -> Result<Ex
     }
     let (stop, stopped) = watch::channel(false);
     let served = tokio::spawn(accredit_witness::serve(listener, witness, stopped));
-    wait_for_stop().await.map_err(|e| failed("signals", &e))?;
+    signals.next().await;
     stop.send_replace(true);
     served.await.map_err(|e| failed("serve", &e))?;
     Ok(Exit::Ok)

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use accredit_authority::settings::{Address, DATABASE_FILE, Database};
 use accredit_authority::witnesses::{WITNESSES_MAX, WitnessSetting};
@@ -30,6 +31,8 @@ const LISTEN: &str = "127.0.0.1:9748";
 const GATEWAY: &str = "127.0.0.1:9749";
 /// Largest configuration file, in bytes: far above what people write, far below what would hurt.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Longest announcement of a stop, in seconds: balancers look every few.
+const DRAIN_DELAY_S_MAX: u64 = 300;
 /// Most templates.
 const TEMPLATES_MAX: usize = 256;
 
@@ -46,6 +49,8 @@ pub(crate) struct ServerConfig {
     pub(crate) gateway: SocketAddr,
     /// Whether a proxy on this machine encrypts what comes from others.
     pub(crate) behind_proxy: bool,
+    /// How long the server says that it is not ready before it stops taking new work.
+    pub(crate) drain_delay: Duration,
     /// Where the durable state is.
     pub(crate) database: Database,
     /// Directory of the embedded database, or of what this replica keeps for itself.
@@ -216,6 +221,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
             .parsed("gateway", address)?
             .unwrap_or_else(|| GATEWAY.parse().expect("a literal address")),
         behind_proxy: section.flag("behind_proxy")?.unwrap_or(false),
+        drain_delay: section.parsed("drain_delay", drain_delay)?.unwrap_or_default(),
         trust_domain: section
             .parsed("trust_domain", trust_domain)?
             .unwrap_or_else(|| "accredit.local".to_owned()),
@@ -242,6 +248,13 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
     }
     section.finish()?;
     Ok(config)
+}
+
+fn drain_delay(text: &str) -> Result<Duration, String> {
+    match duration::parse_s(text)? {
+        seconds if seconds <= DRAIN_DELAY_S_MAX => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!("a stop is not announced for longer than {}", duration::show_s(DRAIN_DELAY_S_MAX))),
+    }
 }
 
 fn seal(mut section: Section<'_>) -> Result<Option<KeySource>, ConfigError> {

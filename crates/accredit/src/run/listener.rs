@@ -21,6 +21,9 @@ const CONNECTIONS_MAX: usize = 1_024;
 const ANSWER_BYTES_MAX: usize = 16 * 1024;
 /// How long the gateway may take to answer an attach.
 const ATTACH_TIME_MAX: Duration = Duration::from_secs(20);
+/// How long is waited before an attach is tried again that nobody answered.
+const ATTACH_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(400)];
+
 /// Serves the command's connections until it is dropped.
 pub(crate) async fn serve(listener: TcpListener, holder: Arc<Holder>, out: Output) {
     let Ok(local) = listener.local_addr() else { return };
@@ -109,7 +112,19 @@ struct Attached<S> {
     accepted: bool,
 }
 
+/// Attaches a connection. A gateway that is not there, or leaves before it answers, may be a replica that stops: nothing of
+/// the child's was sent yet, so that it is tried again, with a proof of its own each time.
 async fn attach(holder: &Holder) -> Option<Attached<impl AsyncRead + AsyncWrite + Unpin>> {
+    for pause in ATTACH_PAUSES {
+        if let Some(attached) = attach_once(holder).await {
+            return Some(attached);
+        }
+        tokio::time::sleep(pause).await;
+    }
+    attach_once(holder).await
+}
+
+async fn attach_once(holder: &Holder) -> Option<Attached<impl AsyncRead + AsyncWrite + Unpin>> {
     let server = Server::parse(holder.gateway_url()).ok()?;
     let mut gateway = server.connect().await.ok()?;
     let (token, proof) = holder.attachment().ok()?;
