@@ -347,3 +347,31 @@ fn the_schema_is_made_once_and_a_newer_one_is_worked_on_as_far_as_it_says() {
         "{refused:?}"
     );
 }
+
+/// A replica that is killed between the head outside and its checkpoint leaves a head that nobody has signed: that is no
+/// ledger that lost something.
+#[test]
+fn a_head_that_is_not_signed_yet_is_waited_for() {
+    let place = Place::shared();
+    run(async {
+        let world = World::on(place.open().await, "acme").await;
+        let sign = async |store: &Store| {
+            place_all(store).await;
+            sign(store).await.expect("a head")
+        };
+        world.start(&["github: *"]).await;
+        let old = sign(&world.store).await;
+        world.start(&["github: *"]).await;
+        let new = sign(&world.store).await;
+        assert!(new > old);
+        let gone = format!("DELETE FROM accredit.checkpoint WHERE size = {new}");
+        Cluster::shared().admin_in(database(&place), &gone);
+        let signer = Signer::from_seed(ORIGIN, &[7; 32]).expect("a key");
+        let (store, key) = (world.store.clone(), signer.verifier().clone());
+        let verifying = tokio::spawn(async move { store.verify_all(vec![key], |_| ()).await });
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(!verifying.is_finished(), "it waits for whoever signs next");
+        assert_eq!(sign(&world.store).await, new);
+        assert_eq!(verifying.await.expect("no panic").expect("verifies").size, new);
+    });
+}

@@ -23,8 +23,8 @@ use crate::output::Output;
 /// Entries that `search` shows unless told otherwise.
 const SHOWN: usize = 50;
 /// How often a signed head that is behind the outside one is asked for again.
-const HEAD_TRIES: u32 = 10;
-/// Pause in between: what an integration of the ledger takes.
+const HEAD_TRIES: u32 = 50;
+/// Pause in between. All of them are longer than another replica needs to take the lead from one that was killed.
 const HEAD_PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 #[derive(Debug, Args)]

@@ -1,12 +1,16 @@
 //! The whole ledger, streamed from the database through the verifier, held against the head outside.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
+use accredit_ledger::head::Head;
 use accredit_ledger::note::VerifierKey;
 use accredit_ledger::verify::{Expected, Report, Tail, VerifyError, verify};
 
 use crate::error::StoreError;
+use crate::ledger::checkpoint::SignedHead;
 use crate::ledger::head::HeadFileError;
+use crate::ledger::tree::PLACED_TIME_MAX;
 use crate::store::Store;
 use crate::view::View;
 
@@ -41,13 +45,8 @@ impl Store {
         log: Vec<VerifierKey>,
         progress: impl Fn(u64) + Send + 'static,
     ) -> Result<Report, VerifyAllError> {
-        // Nothing is signed between the reading of the head and that of the checkpoint.
-        let signing = self.ledger().await;
-        let head = self.with_head_file(|file| Ok::<_, VerifyAllError>(file.read()?)).await?;
         let store = self.of_installation();
-        let latest =
-            store.read(|view| view.latest_checkpoint()).await?.ok_or(VerifyAllError::NoCheckpoint)?;
-        drop(signing);
+        let (head, latest) = self.head_and_checkpoint(&store).await?;
         let verified = store.read(move |view| {
             let expected =
                 Expected { log: &log, latest: &latest.note, head: head.as_ref(), tail: Tail::Count };
@@ -56,6 +55,30 @@ impl Store {
         Ok(verified.await??)
     }
 }
+
+impl Store {
+    /// The head outside, and the newest checkpoint. A replica that was killed between the two left a head that nobody has
+    /// signed yet: whoever leads next does, which is waited for.
+    async fn head_and_checkpoint(&self, store: &Self) -> Result<(Option<Head>, SignedHead), VerifyAllError> {
+        let until = Instant::now() + PLACED_TIME_MAX;
+        loop {
+            // Nothing is signed here between the reading of the head and that of the checkpoint.
+            let signing = self.ledger().await;
+            let head = self.with_head_file(|file| Ok::<_, VerifyAllError>(file.read()?)).await?;
+            let latest =
+                store.read(|view| view.latest_checkpoint()).await?.ok_or(VerifyAllError::NoCheckpoint)?;
+            drop(signing);
+            let ahead = head.as_ref().is_some_and(|head| head.size() > latest.size);
+            if !ahead || !self.is_shared() || Instant::now() > until {
+                return Ok((head, latest));
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+}
+
+/// How often it is looked whether the newest head was signed.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 fn run(
     view: &View<'_>,
