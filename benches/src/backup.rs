@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use accredit_core::task::{Ending, Task, TaskState};
 use accredit_ledger::checkpoint::Checkpoint;
 use accredit_ledger::note::Signer;
 use accredit_store::copy::{Copied, CopyError, Database, backup, migrate, restore};
@@ -18,6 +17,7 @@ use crate::figures::{Times, short};
 use crate::ledger::event;
 use crate::replicas::{address, database};
 use crate::report::{Report, Table};
+use crate::start::over;
 use crate::{Failure, Scale, disk};
 
 /// Tasks and entries of one change while the database is filled.
@@ -149,9 +149,4 @@ async fn fill(store: &Store, count: usize) -> Result<(), Failure> {
     let signer = Signer::from_seed(ORIGIN, &[7; 32])?;
     store.checkpoint(|size, root| Checkpoint::new(ORIGIN, size, *root)?.sign(&signer)).await?;
     Ok(())
-}
-
-fn over(task: Task) -> Task {
-    let at = task.proposed_at;
-    Task { state: TaskState::Ended { at, how: Ending::Completed, reason: None }, ..task }
 }

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::figures::{Times, short};
 use crate::load::{Connection, Run};
 use crate::report::{Report, Table};
+use crate::revoke::{after_the_return, rows};
 use crate::upstream::{self, Seen};
 use crate::world::{self, World, settings};
 use crate::{Failure, Scale, disk, record};
@@ -142,19 +143,15 @@ fn revocations(
     );
     let mut table = Table::new(title, &["from", "p50 us", "p99 us", "longest us"]);
     let Measured { mut returns, mut before, mut late, mut cut } = measured;
-    for (name, times) in [
-        ("call to return", &mut returns),
-        ("last effect to return", &mut before),
-        ("call to the stream's end at the agent", &mut cut),
-    ] {
-        let [p50, p99, most] = times.usual_us().map(short);
-        table.row([name.to_owned(), p50, p99, most]);
-    }
-    let [_, _, latest] = late.usual_us().map(short);
-    table.note(match late.count() {
-        0 => "no effect was seen by the upstream after the return".to_owned(),
-        n => format!("effects that the upstream saw after the return: {n}, the latest by {latest} us"),
-    });
+    rows(
+        &mut table,
+        [
+            ("call to return", &mut returns),
+            ("last effect to return", &mut before),
+            ("call to the stream's end at the agent", &mut cut),
+        ],
+    );
+    table.note(after_the_return(&mut late));
     report.add(&table);
     Ok(())
 }

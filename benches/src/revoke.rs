@@ -33,18 +33,28 @@ pub(crate) fn measure(scale: Scale, report: &mut Report) -> Result<(), Failure> 
         "Revocation under load, {rounds} rounds, {CONNECTIONS} connections (P5: p99 at most 10 ms, no effect after the return)"
     );
     let mut table = Table::new(title, &["from", "p50 us", "p99 us", "longest us"]);
-    for (name, times) in [("call to return", &mut returns), ("last effect to return", &mut before)] {
-        let [p50, p99, most] = times.usual_us().map(short);
-        table.row([name.to_owned(), p50, p99, most]);
-    }
-    let [_, _, latest] = late.usual_us().map(short);
-    table.note(match late.count() {
-        0 => "no effect was seen by the upstream after the return".to_owned(),
-        n => format!("effects that the upstream saw after the return: {n}, the latest by {latest} us"),
-    });
+    rows(&mut table, [("call to return", &mut returns), ("last effect to return", &mut before)]);
+    table.note(after_the_return(&mut late));
     table.note(disk::note(&mut flushes));
     report.add(&table);
     Ok(())
+}
+
+/// A row for each of these times.
+pub(crate) fn rows<const N: usize>(table: &mut Table, times: [(&str, &mut Times); N]) {
+    for (name, times) in times {
+        let [p50, p99, most] = times.usual_us().map(short);
+        table.row([name.to_owned(), p50, p99, most]);
+    }
+}
+
+/// How much the upstream saw when it was over, and how late.
+pub(crate) fn after_the_return(late: &mut Times) -> String {
+    let [_, _, latest] = late.usual_us().map(short);
+    match late.count() {
+        0 => "no effect was seen by the upstream after the return".to_owned(),
+        n => format!("effects that the upstream saw after the return: {n}, the latest by {latest} us"),
+    }
 }
 
 async fn rounds_of(directory: &std::path::Path, rounds: usize) -> Result<(Times, Times, Times), Failure> {

@@ -60,7 +60,8 @@ async fn fill(directory: &std::path::Path, tasks: usize) -> Result<(), Failure> 
     Ok(())
 }
 
-fn over(task: Task) -> Task {
+/// The same task, whose work is done.
+pub(crate) fn over(task: Task) -> Task {
     let at = task.proposed_at;
     Task { state: TaskState::Ended { at, how: Ending::Completed, reason: None }, ..task }
 }

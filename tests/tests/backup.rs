@@ -2,6 +2,7 @@
 //! and a move changes nothing but the place.
 
 use std::process::Stdio;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use accredit_tests::harness::{Accredit, Setup, shared_database};
 use accredit_tests::inject::SmallDisk;
 use accredit_tests::operator::Operator;
 use accredit_tests::world::World;
+use accredit_tests_postgres::{Database, Role};
 
 /// The same installation on a new machine, which was given the key of the vault and nothing else.
 fn new_machine(world: &World) -> Accredit {
@@ -22,6 +24,18 @@ fn new_machine(world: &World) -> Accredit {
     });
     std::fs::copy(old.state().join("seal.key"), new.state().join("seal.key")).expect("the key goes along");
     new
+}
+
+/// The same server in the same directory, on the database that it was moved to.
+fn moved_to(world: &World, database: Arc<Database>) -> Accredit {
+    let old = &world.accredit;
+    Accredit::start(Setup {
+        names: Some(world.names.clone()),
+        addresses: Some((old.listen, old.gateway)),
+        state: Some(old.state().to_owned()),
+        shared: Some(database),
+        ..Setup::default()
+    })
 }
 
 /// Whether the token of a task still gets something from upstream.
@@ -101,7 +115,7 @@ fn an_installation_moves_from_its_file_to_a_server_with_everything_that_goes_on(
     let task = agent.start(&["orders: GET /v1/**"], 3_600).expect("a task");
     assert!(works(&agent, &task));
     let database = shared_database();
-    let to = database.url(accredit_tests_postgres::Role::Service);
+    let to = database.url(Role::Service);
     let migrate = |accredit: &Accredit| {
         let mut command = accredit.command();
         command.args(["-o", "json", "migrate", "--to", "${env:TO}"]).env("TO", &to);
@@ -116,15 +130,7 @@ fn an_installation_moves_from_its_file_to_a_server_with_everything_that_goes_on(
     world.accredit.launch();
     assert_ne!(world.accredit.wait_for_end(), 0, "the file takes no work any more");
     assert!(world.accredit.log().contains("was moved to"), "{}", world.accredit.log());
-    let mut there = Accredit::prepare(Setup {
-        names: Some(world.names.clone()),
-        addresses: Some((world.accredit.listen, world.accredit.gateway)),
-        state: Some(world.accredit.state().to_owned()),
-        shared: Some(database),
-        ..Setup::default()
-    });
-    there.launch();
-    there.wait_until_ready();
+    let there = moved_to(&world, database);
     assert!(works(&agent, &task), "the task and its token go on");
     let uses = there.json(&["credential", "uses", "orders-key"]);
     assert_eq!(uses.as_array().map(Vec::len), Some(2), "one from before, one from after: {uses}");
@@ -205,22 +211,14 @@ fn copies_that_are_killed_at_any_moment_are_made_by_the_next_call() {
     let more = until_done(|| of(&new, &["restore".as_ref(), file.as_os_str()]));
     assert_eq!(world.accredit.stop(), 0);
     let database = shared_database();
-    let to = database.url(accredit_tests_postgres::Role::Service);
+    let to = database.url(Role::Service);
     let moving = until_done(|| {
         let mut command = of(&world.accredit, &["migrate".as_ref(), "--to".as_ref(), "${env:TO}".as_ref()]);
         command.env("TO", &to);
         command
     });
     assert!(kills > 0 && more > 0 && moving > 0, "each was killed at least once: {kills} {more} {moving}");
-    let mut there = Accredit::prepare(Setup {
-        names: Some(world.names.clone()),
-        addresses: Some((world.accredit.listen, world.accredit.gateway)),
-        state: Some(world.accredit.state().to_owned()),
-        shared: Some(database),
-        ..Setup::default()
-    });
-    there.launch();
-    there.wait_until_ready();
+    let there = moved_to(&world, database);
     assert!(works(&agent, &task), "the task and its token go on");
     assert_eq!(there.json(&["audit", "verify"])["ok"], true);
 }

@@ -1,6 +1,6 @@
-//! Durable state in SQLite. One transaction is a change and its ledger entry: neither exists without the other.
+//! Durable state, in SQLite or PostgreSQL. One transaction is a change and its ledger entry: neither exists without the other.
 //!
-//! One thread writes, everybody else reads. A decision is recorded only if nothing it rests on has changed since
+//! Threads of their own write, in groups; everybody else reads. A decision is recorded only if nothing it rests on has changed since
 //! its facts were read, and that write is where a revocation and a use are put in order. This crate holds no
 //! rules, no secrets in clear, and knows nothing of protocols; it is the only one that speaks SQL.
 

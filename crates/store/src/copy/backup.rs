@@ -86,7 +86,7 @@ fn pages(
     let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     let done = AtomicBool::new(false);
     let copied = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let looking = scope.spawn(|| {
             while !done.load(Ordering::Acquire) {
                 progress(Progress::Bytes(bytes(part), bytes(path)));
                 std::thread::park_timeout(LOOK_EVERY);
@@ -94,6 +94,7 @@ fn pages(
         });
         let copied = source.execute("VACUUM INTO ?1", [target]);
         done.store(true, Ordering::Release);
+        looking.thread().unpark();
         copied
     });
     copied.map(|_| ()).map_err(CopyError::from)
