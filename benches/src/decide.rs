@@ -129,6 +129,8 @@ impl Actors {
             chain: vec![Link { task, agent, agent_owner: Standing::Active }],
             target: Some(Target { resource: resource()?, owner: Standing::Active, credential: None }),
             policy_set: policies.digest(),
+            approvals: Vec::new(),
+            denials: Vec::new(),
         };
         Ok(Actor { caller, prepared: Arc::new(Prepared::new(facts)?), now: self.now })
     }
@@ -214,6 +216,8 @@ pub(crate) fn decision(
         head: Digest::from_bytes([7; 32]),
         content_type: None,
         body_bytes: None,
+        body: accredit_core::action::Body::None,
+        query_shown: None,
         traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned(),
     };
     Ok(decide(Question {

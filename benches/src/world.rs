@@ -91,6 +91,7 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
         templates: Vec::new(),
         task_ttl_s_max: TTL_S_MAX,
         default_mode: Mode::Enforce,
+        hold_for: std::time::Duration::ZERO,
         queue_max: QUEUE_MAX,
         witnesses: Vec::new(),
     })

@@ -17,8 +17,10 @@ pub mod names; //   host names for upstreams on this machine
 pub mod net; //     a network of the test's own, whose weather it makes
 pub mod operator; // an operator in the test itself, signed in through the socket
 pub mod oracle; //  evidence of a run in, violations of I1 to I10 out
+pub mod person; //  somebody with a machine of their own, signed in by a link
 pub mod raw; //     upstreams that misbehave, byte by byte
 pub mod sample; //  the HTTPS service that accepts one key and nothing else
+pub mod shell; //   a shell inside a task, line by line
 pub mod tap; //     raw bytes into the gateway, from inside a task
 pub mod world; //   an authority with owner, resource, credential, policies and agents
 pub mod writers; // clients that write to PostgreSQL and remember what was acknowledged

@@ -163,9 +163,12 @@ fn an_action_that_waits_for_a_person_raises_one_request() {
     let ours: Vec<&Value> =
         requests.as_array().expect("a list").iter().filter(|r| r["id"].as_str() == Some(id)).collect();
     assert_eq!(ours.len(), 1, "asking again is no second request: {requests}");
-    assert_eq!(ours[0]["approvers"], serde_json::json!(["role:approver"]));
+    assert_eq!(ours[0]["terms"]["approvers"], serde_json::json!(["role:approver"]));
     let shown = world.accredit.json(&["request", "show", id]);
-    assert_eq!((shown["resource"].as_str(), shown["effect"].as_str()), (Some("orders"), Some("delete")));
+    assert_eq!(
+        (shown["call"]["resource"].as_str(), shown["call"]["effect"].as_str()),
+        (Some("orders"), Some("delete"))
+    );
     assert_eq!(world.accredit.cli(&["request", "show", "r_00000000000000000000000000"]).code, 3);
 }
 

@@ -219,7 +219,10 @@ fn signals_reach_the_command_and_end_the_task() {
     let world = world();
     let run = Run::of("shop-reader", &["orders: GET"]);
     for (sent, name, code) in [(Signal::TERM, "TERM", 143), (Signal::INT, "INT", 130)] {
-        let script = format!("trap 'echo got {name}; exit {code}' {name}; while :; do sleep 0.05; done");
+        // A shell cannot trap what was ignored before it began, as SIGINT is where this runs in the background.
+        let script = format!(
+            "exec env --default-signal sh -c 'trap \"echo got {name}; exit {code}\" {name}; while :; do sleep 0.05; done'"
+        );
         let mut running = Running::start(&world, &run, &script);
         std::thread::sleep(Duration::from_millis(100));
         signal(running.child.id(), sent);

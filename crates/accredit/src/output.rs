@@ -110,6 +110,18 @@ impl Output {
         }
     }
 
+    /// One thing as labelled lines on stderr, for a person who is about to answer.
+    pub(crate) fn told<T>(self, thing: &T, lines: impl FnOnce(&T) -> Vec<Line>) {
+        let _ = write!(std::io::stderr(), "{}", details(&lines(thing)));
+    }
+
+    /// A line that a person types; `None` where nobody does.
+    pub(crate) fn prompt(self, question: &str) -> Option<String> {
+        let _ = write!(std::io::stderr(), "{}", neutralise(question, CELL_BYTES_MAX));
+        let mut answer = String::new();
+        std::io::stdin().read_line(&mut answer).ok().filter(|bytes| *bytes > 0).map(|_| answer)
+    }
+
     /// Words for a person, on stderr; not under `--quiet`.
     pub(crate) fn say(self, words: &str) {
         if !self.quiet {

@@ -224,6 +224,7 @@ fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
         templates: config.templates.clone(),
         task_ttl_s_max: config.task_ttl_s_max,
         default_mode: config.mode,
+        hold_for: config.hold_calls_for,
         queue_max: QUEUE_MAX,
         witnesses: config.witnesses.clone(),
     }

@@ -23,9 +23,13 @@ pub enum Transport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
-    /// Everything that a person may do.
+    /// Administers: agents, resources, policies, people.
     Admin,
-    /// Read everything, change nothing.
+    /// Answers for what they own.
+    Owner,
+    /// Answers requests that policy routes to them.
+    Approver,
+    /// Reads everything, changes nothing.
     Auditor,
 }
 

@@ -41,6 +41,12 @@ pub struct Use {
     /// The person who asked for the task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_by: Option<String>,
+    /// The request that people said yes to, where it rests on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<String>,
+    /// Who said yes to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approved_by: Vec<String>,
     /// The resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use accredit_core::id::RequestId;
 use accredit_core::refusal::Refusal;
 use accredit_store::{ChangeError, StoreError};
 
@@ -35,6 +36,8 @@ pub struct Fault {
     pub detail: String,
     /// What to do next.
     pub next_step: String,
+    /// The request for a person's answer that it waits for.
+    pub request: Option<RequestId>,
 }
 
 impl Fault {
@@ -46,7 +49,7 @@ impl Fault {
         detail: impl Into<String>,
         next_step: impl Into<String>,
     ) -> Self {
-        Self { kind, code, detail: detail.into(), next_step: next_step.into() }
+        Self { kind, code, detail: detail.into(), next_step: next_step.into(), request: None }
     }
 
     /// The request is not well-formed.

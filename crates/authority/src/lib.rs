@@ -2,6 +2,7 @@
 //! what is under way); it holds no rules: an `if` about permission belongs into `accredit-core`.
 
 pub mod agents; // registered identities and their keys
+pub mod approvals; // people's answers to requests, and waiting for them
 pub mod audit; // the ledger for its readers
 pub mod authenticate; // proofs → callers, with the memory that makes proofs single use
 mod clock; //         time and randomness, the two things that rules take as arguments
@@ -65,6 +66,7 @@ pub struct Authority {
     memory: authenticate::ProofMemory,
     blobs: uses::SealedCache,
     holds: tasks::Holds,
+    answers: approvals::Answers,
     traffic: traffic::Traffic,
     traces: traces::Traces,
     /// Whether this start made the tenant.

@@ -82,6 +82,7 @@ impl Authority {
             memory: ProofMemory::default(),
             blobs: SealedCache::default(),
             holds: Holds::default(),
+            answers: crate::approvals::Answers::default(),
             traffic: Traffic::default(),
             traces: Traces::default(),
             is_new: std::sync::atomic::AtomicBool::default(),

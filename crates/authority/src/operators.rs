@@ -9,6 +9,7 @@ use std::future::Future;
 use accredit_core::digest::Digest;
 use accredit_core::event::Event;
 use accredit_core::id::SessionId;
+use accredit_core::operator::{Group, Operator as Person, Role};
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
 use accredit_identity::operator::{LinkCode, SessionSecret};
@@ -25,35 +26,6 @@ pub const SESSION_TTL_S: u64 = 12 * 3_600;
 pub const SESSION_IDLE_S: u64 = 2 * 3_600;
 /// How old the last sign of use may get before it is written anew, in seconds: one write in a while, not one per call.
 const SEEN_EVERY_S: u64 = 5 * 60;
-
-/// What an operator may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// Everything that a person may do.
-    Admin,
-    /// Read everything, change nothing.
-    Auditor,
-}
-
-impl Role {
-    /// The word for it.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Admin => "admin",
-            Self::Auditor => "auditor",
-        }
-    }
-
-    fn parse(word: &str) -> Option<Self> {
-        [Self::Admin, Self::Auditor].into_iter().find(|role| role.as_str() == word)
-    }
-
-    /// Whether this role may do whatever `other` may.
-    const fn covers(self, other: Self) -> bool {
-        matches!((self, other), (Self::Admin, _) | (Self::Auditor, Self::Auditor))
-    }
-}
 
 /// The way a request came in. A session works only the way it was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,10 +61,12 @@ impl Transport {
     }
 }
 
-/// A person who is signed in. Exists only after [`Authority::operator`] has looked the session up.
+/// A person who is signed in. Exists only after [`Authority::operator`] has looked the session and the person up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operator {
-    name: Owner,
+    /// The person, as registered at the moment of asking.
+    record: Person,
+    /// What the session was made for: the most that it can be used for.
     role: Role,
     session: SessionId,
     transport: Transport,
@@ -104,13 +78,25 @@ impl Operator {
     /// Who it is.
     #[must_use]
     pub const fn name(&self) -> &Owner {
-        &self.name
+        &self.record.name
     }
 
-    /// What they may do.
+    /// The person, as registered.
+    #[must_use]
+    pub const fn record(&self) -> &Person {
+        &self.record
+    }
+
+    /// What the session was made for.
     #[must_use]
     pub const fn role(&self) -> Role {
         self.role
+    }
+
+    /// Whether they administer: by their registration, in a session that was made for it.
+    #[must_use]
+    pub fn administers(&self) -> bool {
+        self.role == Role::Admin && self.record.has(Role::Admin)
     }
 
     /// Their session.
@@ -137,9 +123,9 @@ impl Operator {
         self.expires_at
     }
 
-    fn from_row(row: &OperatorSession) -> Option<Self> {
+    fn from_row(row: &OperatorSession, record: Person) -> Option<Self> {
         Some(Self {
-            name: Owner::parse(&row.operator).ok()?,
+            record,
             role: Role::parse(&row.role)?,
             session: row.id.clone(),
             transport: Transport::from_stored(row.transport),
@@ -190,11 +176,17 @@ impl Authority {
         role: Option<Role>,
     ) -> Result<Link, Fault> {
         let (maker, maker_role, via) = match by {
-            LinkMaker::Operator(operator) => (operator.name.clone(), operator.role, "session"),
+            LinkMaker::Operator(operator) => (operator.name().clone(), operator.role, "session"),
             LinkMaker::LocalUser { uid } => (local_user(uid)?, Role::Admin, "socket"),
         };
         let role = role.unwrap_or(maker_role);
-        if !maker_role.covers(role) {
+        let administers = match by {
+            LinkMaker::Operator(operator) => operator.administers(),
+            LinkMaker::LocalUser { .. } => true,
+        };
+        let same = operator.as_ref().is_none_or(|name| *name == maker);
+        let allowed = administers || (same && role == maker_role);
+        if !allowed {
             let fault = Fault::new(
                 FaultKind::Denied,
                 "role_too_high",
@@ -273,6 +265,19 @@ impl Authority {
                     return Ok(None);
                 };
                 let row = row_of(link);
+                let (Ok(person), Some(role)) = (Owner::parse(&row.operator), Role::parse(&row.role)) else {
+                    return Err(broken_session(&row.id));
+                };
+                let person = match tx.operator(&tenant, &person)? {
+                    Some(person) if !person.active() => return Ok(None),
+                    Some(person) => person,
+                    None => {
+                        let person = Person::first(&tenant, &person, role, now);
+                        tx.put_operator(&person)?;
+                        tx.append(added(&person, "link"))?;
+                        person
+                    }
+                };
                 tx.put_session(&row)?;
                 let event = Event::new(&tenant, "operator.signed_in")
                     .with("operator", &row.operator)
@@ -282,11 +287,13 @@ impl Authority {
                     .with("address", from)
                     .with_number("expires_at", at(row.expires_at));
                 tx.append(event)?;
-                Ok::<_, Fault>(Some(row))
+                Ok::<_, Fault>(Some((row, person)))
             })
             .await?;
-        let Some(row) = row else { return Err(self.refuse_sign_in("not_usable", via, address).await) };
-        let operator = Operator::from_row(&row).ok_or_else(|| broken_session(&row.id))?;
+        let Some((row, person)) = row else {
+            return Err(self.refuse_sign_in("not_usable", via, address).await);
+        };
+        let operator = Operator::from_row(&row, person).ok_or_else(|| broken_session(&row.id))?;
         Ok(SignedIn { secret, operator })
     }
 
@@ -315,9 +322,19 @@ impl Authority {
         let secret = SessionSecret::parse(secret).map_err(|_| no_session())?;
         let (tenant, now) = (self.tenant().clone(), self.now());
         let hash = Digest::from_bytes(*secret.digest().as_bytes());
-        let row = self.store.read(move |view| view.session(&hash, via.stored(), now)).await?;
-        let row = row.filter(|row| row.tenant == tenant).ok_or_else(no_session)?;
-        let operator = Operator::from_row(&row).ok_or_else(|| broken_session(&row.id))?;
+        let found = self
+            .store
+            .read(move |view| {
+                let Some(row) = view.session(&hash, via.stored(), now)? else { return Ok(None) };
+                let Ok(name) = Owner::parse(&row.operator) else { return Ok(None) };
+                Ok(view
+                    .operator(&tenant, &name)?
+                    .filter(|_| row.tenant == tenant)
+                    .map(|person| (row, person)))
+            })
+            .await?;
+        let (row, person) = found.filter(|(_, person)| person.active()).ok_or_else(no_session)?;
+        let operator = Operator::from_row(&row, person).ok_or_else(|| broken_session(&row.id))?;
         let idle = now.plus_ms(ms(SESSION_IDLE_S)).min(row.expires_at);
         if idle.ms_since(row.idle_expires_at) > ms(SEEN_EVERY_S) {
             self.store.change(move |tx| Ok::<_, Fault>(tx.touch_session(&hash, idle)?)).await?;
@@ -332,7 +349,7 @@ impl Authority {
     pub async fn sign_out(&self, by: &Operator) -> Result<(), Fault> {
         let (tenant, id) = (self.tenant().clone(), by.session.clone());
         let event =
-            Event::new(&tenant, "operator.signed_out").with("operator", &by.name).with("session", &id);
+            Event::new(&tenant, "operator.signed_out").with("operator", by.name()).with("session", &id);
         self.store
             .change(move |tx| {
                 tx.end_session(&tenant, &id)?;
@@ -354,14 +371,14 @@ impl Authority {
         target: impl fmt::Display,
         doing: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let done = if by.role.covers(Role::Admin) { doing.await } else { Err(may_not_change(by)) };
+        let done = if by.administers() { doing.await } else { Err(may_not_change(by)) };
         if let Err(fault) = &done {
             self.note_refusal(by, operation, target, fault).await;
         }
         done
     }
 
-    async fn note_refusal(
+    pub(crate) async fn note_refusal(
         &self,
         by: &Operator,
         operation: &'static str,
@@ -378,7 +395,7 @@ impl Authority {
             | FaultKind::Conflict => {}
         }
         let event = Event::new(self.tenant(), "operator.refused")
-            .with("operator", &by.name)
+            .with("operator", by.name())
             .with("session", &by.session)
             .with("role", by.role.as_str())
             .with("operation", operation)
@@ -389,6 +406,15 @@ impl Authority {
             tracing::error!(%error, operation, "a refused operation could not be recorded");
         }
     }
+}
+
+/// The entry of a person who was registered.
+pub(crate) fn added(person: &Person, by: &str) -> Event {
+    Event::new(&person.tenant, "operator.added")
+        .with("operator", &person.name)
+        .with_list("roles", &person.roles)
+        .with_list("groups", person.groups.iter().map(Group::as_str))
+        .with("by", by)
 }
 
 fn local_user(uid: u32) -> Result<Owner, Fault> {
@@ -414,7 +440,7 @@ fn may_not_change(by: &Operator) -> Fault {
     Fault::new(
         FaultKind::Denied,
         "role_may_not",
-        format!("the role `{}` of {} changes nothing", by.role.as_str(), by.name),
+        format!("the role `{}` of {} changes nothing", by.role.as_str(), by.name()),
         "Ask an administrator to do it.",
     )
 }

@@ -1,6 +1,7 @@
 //! Requests for a person's answer and tasks, as an operator lists them.
 
-use accredit_core::approval::Request;
+use accredit_core::approval::{Asked, Request};
+use accredit_core::effect::Effect;
 use accredit_core::id::{AgentName, RequestId, TaskId};
 use accredit_core::task::Task;
 use accredit_store::{RequestFilter, RequestStatus, TaskFilter, TaskStatus};
@@ -15,13 +16,57 @@ pub enum WantedRequests {
     Any,
     /// Nobody answered yet.
     Pending,
+    /// Can be used.
+    Granted,
+    /// Was used.
+    Consumed,
+    /// Somebody said no.
+    Denied,
     /// The deadline passed.
     Expired,
-    /// The task ended first.
+    /// Taken back.
     Withdrawn,
 }
 
+/// What a task that asks has done so far, to compare its question with.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SoFar {
+    /// Uses that were let out.
+    pub uses: u64,
+    /// Uses that were refused.
+    pub refused: u64,
+    /// Uses of the resource that it asks about.
+    pub on_resource: u64,
+    /// In what the question differs from all of that.
+    pub differs: Vec<String>,
+}
+
 impl Authority {
+    /// What the task that asked has done so far, and how this differs. `None`: it is about a start.
+    ///
+    /// # Errors
+    /// [`Fault`] when the ledger cannot be read.
+    pub async fn so_far(&self, request: &Request) -> Result<Option<SoFar>, Fault> {
+        let Asked::Call { resource, effect, .. } = &request.asked else { return Ok(None) };
+        let receipt = self.receipt(request.task.clone()).await?;
+        let mut so_far = SoFar { uses: receipt.uses, refused: receipt.refused, ..SoFar::default() };
+        let here =
+            receipt.resources.into_iter().find(|(name, _)| *name == resource.as_str()).map(|(_, at)| at);
+        let of_effect = here.as_ref().map_or(0, |at| match effect {
+            Effect::Read => at.reads,
+            Effect::Write => at.writes,
+            Effect::Delete => at.deletes,
+            Effect::Execute | Effect::Admin => at.others,
+        });
+        so_far.on_resource = here.map_or(0, |at| at.reads + at.writes + at.deletes + at.others);
+        match (so_far.on_resource, of_effect) {
+            (0, _) => so_far.differs.push(format!("the first use of `{resource}` in this task")),
+            (_, 0) => so_far.differs.push(format!("the first {effect} on `{resource}` in this task")),
+            _ => {}
+        }
+        Ok(Some(so_far))
+    }
+
     /// Requests, newest first.
     ///
     /// # Errors
@@ -35,6 +80,9 @@ impl Authority {
         let status = match wanted {
             WantedRequests::Any => None,
             WantedRequests::Pending => Some(RequestStatus::Pending),
+            WantedRequests::Granted => Some(RequestStatus::Granted),
+            WantedRequests::Consumed => Some(RequestStatus::Consumed),
+            WantedRequests::Denied => Some(RequestStatus::Denied),
             WantedRequests::Expired => Some(RequestStatus::Expired),
             WantedRequests::Withdrawn => Some(RequestStatus::Withdrawn),
         };

@@ -1,6 +1,7 @@
 //! What the configuration says, parsed and checked.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
@@ -51,6 +52,8 @@ pub struct Settings {
     pub task_ttl_s_max: u64,
     /// Mode of resources that do not say.
     pub default_mode: Mode,
+    /// How long a call is held while a person is asked, before it is answered as pending. Zero: not at all.
+    pub hold_for: Duration,
     /// Largest number of commands that wait for the database.
     pub queue_max: usize,
     /// Who is asked to cosign the ledger's head.

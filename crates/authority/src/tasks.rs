@@ -4,21 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use accredit_core::agent::Agent;
+use accredit_core::approval::{
+    Asked, ChainLink, Denial, GRANT_S_CALL, QUESTIONS_PER_AGENT, Request, RequestState, Terms,
+};
 use accredit_core::boundary::Boundary;
-use accredit_core::decision::Outcome;
-use accredit_core::event::{Event, about_task};
-use accredit_core::id::{TaskId, TemplateName, TokenId};
+use accredit_core::decision::{Grounds, Outcome};
+use accredit_core::digest::Digest;
+use accredit_core::event::{Event, about_raised, about_request, about_task};
+use accredit_core::id::{RequestId, TaskId, TemplateName, TokenId};
+use accredit_core::refusal::{Code, Refusal};
 use accredit_core::start::{Proposal, StartQuestion, decide_start};
 use accredit_core::task::{Ending, Instance, Task, TaskState, TransitionError};
-use accredit_core::text::{Purpose, Reason, Requester, Workflow};
+use accredit_core::text::{Owner, Purpose, Reason, Requester, Workflow};
 use accredit_core::time::Timestamp;
 use accredit_identity::agent::ProvenAgent;
 use accredit_identity::caller::Caller;
 use accredit_identity::token::{Subject, TaskToken, TaskTokenClaims, mint};
+use accredit_store::Tx;
 
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
 use crate::live::CutReport;
+use crate::operators::ms;
 use crate::revoke::{End, end_with_descendants};
 use crate::settings::TOKEN_TTL_S;
 use crate::shared::HELD_FOR;
@@ -176,6 +184,7 @@ impl Authority {
         let policies = self.policy_set(head).await?;
         let max_s = self.settings.task_ttl_s_max;
         let proven = !by.attestation().is_unattested();
+        let request = RequestId::from_random(self.draw16());
         self.store
             .change(move |tx| {
                 if tx.policy_head(&tenant)? != Some(head) {
@@ -204,15 +213,18 @@ impl Authority {
                     policies: &policies,
                     now,
                 });
-                if let Outcome::Ask(_, refusal) | Outcome::Deny(refusal) = decision.outcome {
+                let asks = Asks { agent: &agent, proposal: &proposal, task: &task, head, now, id: request };
+                let (outcome, request) = asks.answer(tx, decision.outcome, &decision.grounds)?;
+                if let Outcome::Ask(_, refusal) | Outcome::Deny(refusal) = outcome {
                     // The refusal is recorded, so this change commits; nothing is started.
                     let event = about_task("task.refused", &task)
+                        .with_opt("request", request.as_ref())
                         .with("code", refusal.code)
                         .with_list("policies", &decision.grounds.policies)
                         .with_list("errors", &decision.grounds.errors)
                         .with("policy_set", head);
                     tx.append(event)?;
-                    return Ok(Err(Fault::from(refusal)));
+                    return Ok(Err(Fault { request, ..Fault::from(refusal) }));
                 }
                 let task = task.start(proposal.ttl_s, max_s, now).map_err(|e| wrong_state(&e))?;
                 tx.put_task(&task)?;
@@ -224,6 +236,7 @@ impl Authority {
                     .with_list("boundary", &task.boundary.usable)
                     .with_list("policies", &decision.grounds.policies)
                     .with("policy_set", head)
+                    .with_opt("request", request)
                     .with_flag("held", task.held);
                 if let TaskState::Active { expires_at, .. } = &task.state {
                     event = event.with_number("expires_at", u64::try_from(expires_at.as_ms()).unwrap_or(0));
@@ -388,6 +401,117 @@ impl Authority {
                     self.holds.expect(task, RUNNER_RETURNS);
                 }
             }
+        }
+    }
+}
+
+/// A proposal that policy may want a person's answer to.
+struct Asks<'a> {
+    agent: &'a Agent,
+    proposal: &'a Proposal,
+    task: &'a Task,
+    /// The policy set in force.
+    head: Digest,
+    now: Timestamp,
+    /// Id of the request, should it be a new one.
+    id: RequestId,
+}
+
+impl Asks<'_> {
+    /// The answer once people are considered: an ask that was granted is used up and becomes a start; any other is
+    /// raised or repeated. Gives the request that it is about.
+    fn answer(
+        self,
+        tx: &mut Tx<'_>,
+        outcome: Outcome,
+        grounds: &Grounds,
+    ) -> Result<(Outcome, Option<RequestId>), Fault> {
+        let Outcome::Ask(terms, refusal) = outcome else { return Ok((outcome, None)) };
+        let (tenant, digest) = (&self.task.tenant, self.proposal.digest(&self.agent.name));
+        let latest = tx.latest_request_of(tenant, &self.agent.name, &digest)?;
+        if let Some(denial) = latest.as_ref().filter(|r| self.still_denied(r)).and_then(Denial::of) {
+            let id = denial.request.clone();
+            return Ok((Outcome::Deny(denial.refusal("the start of this task")), Some(id)));
+        }
+        let open = latest.filter(|request| !request.is_over_at(self.now));
+        if let Some(granted) = open.as_ref().filter(|r| matches!(r.state, RequestState::Granted { .. })) {
+            let mut people = BTreeMap::new();
+            for yes in &granted.yes {
+                people.insert(yes.by.clone(), tx.operator(tenant, &yes.by)?);
+            }
+            let operator = |name: &Owner| people.get(name).cloned().flatten();
+            if granted.lets_start(&terms, self.head, operator, self.now) {
+                let used = granted.clone().consume(None, self.now);
+                let used = used.map_err(|e| Fault::conflict("request_over", e.to_string(), "Ask again."))?;
+                tx.change_request(&used)?;
+                tx.append(about_request("request.consumed", &used))?;
+                return Ok((Outcome::Allow, Some(used.id)));
+            }
+        }
+        let request = match open.filter(|r| matches!(r.state, RequestState::Pending)) {
+            Some(same) => {
+                let again = Request { count: same.count.saturating_add(1), ..same };
+                tx.append(about_request("request.repeated", &again).with_number("repeats", again.count))?;
+                again
+            }
+            None if tx.questions_of(tenant, &self.agent.name, QUESTIONS_PER_AGENT)?
+                >= QUESTIONS_PER_AGENT =>
+            {
+                return Ok((Outcome::Deny(self.too_many_questions()), None));
+            }
+            None => {
+                let new = self.raise(terms.clone(), digest, grounds);
+                tx.append(about_raised(&new))?;
+                new
+            }
+        };
+        tx.change_request(&request)?;
+        Ok((Outcome::Ask(terms, refusal), Some(request.id)))
+    }
+
+    /// Whether a no holds: it is about exactly this, and not long ago.
+    fn still_denied(&self, request: &Request) -> bool {
+        let RequestState::Denied { at, .. } = &request.state else { return false };
+        self.now < at.plus_ms(ms(GRANT_S_CALL))
+    }
+
+    fn too_many_questions(&self) -> Refusal {
+        let agent = &self.agent.name;
+        Refusal::new(
+            Code::QuestionsUsedUp,
+            format!("{QUESTIONS_PER_AGENT} requests of `{agent}` wait for a person already"),
+            "Wait until some of them are answered, or withdraw those that nobody needs any more.",
+        )
+    }
+
+    fn raise(self, terms: Terms, digest: Digest, grounds: &Grounds) -> Request {
+        let Proposal { purpose, workflow, requested_by, template, boundary, ttl_s } = self.proposal.clone();
+        let owner = self.agent.owner.clone();
+        let link = ChainLink {
+            task: self.task.id.clone(),
+            agent: self.agent.name.clone(),
+            owner: owner.clone(),
+            purpose: purpose.clone(),
+            requested_by,
+            uid: self.task.instance.process.map(|(_, uid)| uid),
+        };
+        let expires_at = self.now.plus_ms(ms(terms.valid_for_s));
+        Request {
+            tenant: self.task.tenant.clone(),
+            id: self.id,
+            task: self.task.id.clone(),
+            agent: self.agent.name.clone(),
+            asked: Asked::Start { owner, purpose, workflow, template, boundary, ttl_s },
+            digest,
+            chain: vec![link],
+            terms,
+            policies: grounds.policies.clone(),
+            policy_set: self.head,
+            count: 1,
+            raised_at: self.now,
+            expires_at,
+            yes: Vec::new(),
+            state: RequestState::Pending,
         }
     }
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use accredit_core::action::{Action, Call};
 use accredit_core::decide::{Question, decide};
+use accredit_core::decision::Outcome;
 use accredit_core::event::{Seen, settled};
 use accredit_core::facts::Target;
 use accredit_core::host::Endpoint;
@@ -41,6 +42,9 @@ pub enum NotOpened {
         /// What went wrong.
         fault: Fault,
     },
+    /// A person must be asked, and what they would say yes to is not known before the body was read whole. Nothing was
+    /// recorded.
+    NeedsBody,
     /// Nothing could be decided or recorded, so nothing was done.
     Fault(Fault),
 }
@@ -168,8 +172,7 @@ impl Authority {
             agent: caller.agent().clone(),
             credential: None,
         });
-        let recorded = self.decide_and_record(caller, endpoint, call, &live, &mut steps).await;
-        let permit = match recorded.map_err(NotOpened::Fault)?.permit() {
+        let permit = match self.decide_and_record(caller, endpoint, call, &live, &mut steps).await?.permit() {
             Ok(permit) => permit,
             Err(refused) => {
                 self.traces.tell(&refused.decision, &steps, None, &self.traffic.untold);
@@ -195,15 +198,16 @@ impl Authority {
         call: &mut (impl FnMut(Option<&Target>) -> Result<Call, Fault> + Send),
         live: &LiveAction,
         steps: &mut Steps,
-    ) -> Result<Recorded, Fault> {
+    ) -> Result<Recorded, NotOpened> {
         for _ in 0..ROUNDS_MAX {
             steps.mark(Phase::Facts);
             let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).await;
-            let snapshot = snapshot.map_err(no_facts)?;
+            let snapshot = snapshot.map_err(|error| NotOpened::Fault(no_facts(error)))?;
             let target = snapshot.prepared.facts().target.as_ref();
             live.with_credential(target.and_then(|t| t.credential.as_ref()).map(|c| &c.name));
-            let action = Action::new(call(target)?, target.map(|t| &t.resource));
-            let policies = self.policy_set(snapshot.prepared.facts().policy_set).await?;
+            let action = Action::new(call(target).map_err(NotOpened::Fault)?, target.map(|t| &t.resource));
+            let policies = self.policy_set(snapshot.prepared.facts().policy_set).await;
+            let policies = policies.map_err(NotOpened::Fault)?;
             steps.mark(Phase::Decide);
             let decision = decide(Question {
                 id: DecisionId::from_random(self.draw16()),
@@ -214,21 +218,25 @@ impl Authority {
                 policies: &policies,
                 now: self.now(),
             });
+            let asks = matches!(decision.outcome(), Outcome::Ask(..)) && decision.blocked_by().is_some();
+            if asks && decision.action().call().exact().is_none() {
+                return Err(NotOpened::NeedsBody);
+            }
             let request = RequestId::from_random(self.draw16());
             steps.mark(Phase::Record);
             match self.store.record(decision, snapshot.stamp, request).await {
                 Ok(recorded) => return Ok(recorded),
                 // Something narrowed, or somebody else took the last of a limit: look again.
                 Err(RecordError::Narrowed(_) | RecordError::LimitReached(_)) => {}
-                Err(error) => return Err(not_recorded(&error)),
+                Err(error) => return Err(NotOpened::Fault(not_recorded(&error))),
             }
         }
-        Err(Fault::new(
+        Err(NotOpened::Fault(Fault::new(
             FaultKind::Overloaded,
             "too_many_changes",
             "the task changed again and again while this was decided",
             "Repeat it after a second.",
-        ))
+        )))
     }
 
     /// Whether a resource is registered at this endpoint, as far as this caller is concerned.

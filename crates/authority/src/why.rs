@@ -8,7 +8,7 @@ use accredit_core::facts::{Prepared, Usage};
 use accredit_core::host::Endpoint;
 use accredit_core::id::{DecisionId, OperationName, RequestId, ResourceName, TaskId};
 use accredit_core::policy::PolicySet;
-use accredit_core::replay::{Answered, Inputs, RecordedCall, RecordedCaller, replay};
+use accredit_core::replay::{Answered, Inputs, RecordedCall, RecordedCaller, recorded_exact, replay};
 use accredit_core::task::Task;
 use accredit_core::time::Timestamp;
 use accredit_identity::key::Thumbprint;
@@ -247,6 +247,11 @@ fn recorded_call(used: &Use) -> Result<RecordedCall, String> {
         path: text("path")?.to_owned(),
         content_type: used.text("content_type").map(str::to_owned),
         body_bytes: used.number("body_bytes"),
+        exact: recorded_exact(
+            used.text("request_digest").and_then(Digest::parse),
+            used.text("body_digest").and_then(Digest::parse),
+            used.number("body_bytes"),
+        ),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use accredit_identity::id::{OperationName, ResourceName};
 
+use crate::approval::BodyShown;
 use crate::boundary::Asked;
 use crate::digest::Digest;
 use crate::effect::Effect;
@@ -31,8 +32,41 @@ pub struct Call {
     pub content_type: Option<String>,
     /// Length of the body in bytes, where the request states it.
     pub body_bytes: Option<u64>,
+    /// What is known of the body before anything is sent.
+    pub body: Body,
+    /// The query as it will be sent: for a person to read, never for a policy or the ledger.
+    pub query_shown: Option<String>,
     /// W3C trace context that the request carries upstream.
     pub traceparent: String,
+}
+
+/// What is known of a request's body when it is decided on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// It will be read while it is sent.
+    Streamed,
+    /// It was read whole, and exactly this will be sent.
+    Held(Box<BodyShown>),
+}
+
+impl Call {
+    /// Digest of exactly what will be sent, body included. `None`: the body is not known yet.
+    ///
+    /// It is that of the head, for a request without a body; else SHA-256 over both keyed digests.
+    #[must_use]
+    pub fn exact(&self) -> Option<Digest> {
+        match &self.body {
+            Body::None => Some(self.head),
+            Body::Streamed => None,
+            Body::Held(body) => Some(exact_of(&self.head, &body.digest)),
+        }
+    }
+}
+
+pub(crate) fn exact_of(head: &Digest, body: &Digest) -> Digest {
+    Digest::of(&[head.as_bytes().as_slice(), body.as_bytes()].concat())
 }
 
 /// One action: a [`Call`] with its place in the world.

@@ -10,8 +10,9 @@ use accredit_identity::id::{AgentName, CredentialName, DecisionId, InstanceId, T
 use accredit_identity::key::Thumbprint;
 
 use crate::action::Action;
+use crate::approval::{self, Approval, Denial, QUESTIONS_MAX, Terms};
 use crate::boundary::{Asked, Grant};
-use crate::decision::{Decision, Grounds, Outcome};
+use crate::decision::{Approved, Decision, Grounds, Outcome};
 use crate::facts::{Facts, Link, Prepared, Target, Usage, Used};
 use crate::owner::Standing;
 use crate::policy::{PolicySet, Verdict};
@@ -257,7 +258,20 @@ fn by_policy(
     let (verdict, grounds) = policies.judge_use(prepared, action, usage, now);
     let outcome = match verdict {
         Verdict::Allow => Outcome::Allow,
-        Verdict::Ask(terms) => Outcome::Ask(terms, pending(prepared, action)),
+        Verdict::Ask(terms) => match approved(prepared, action, &terms, now) {
+            Some(approval) => {
+                let (request, scope) = (approval.request.clone(), approval.scope);
+                let by = approval.by.iter().filter_map(|approver| approver.operator.as_ref());
+                let by = by.map(|who| who.name.clone()).collect();
+                let approval = Some(Approved { request, scope, by });
+                return (Outcome::Allow, Grounds { approval, ..grounds });
+            }
+            None => match said_no(prepared, action) {
+                Some(denial) => Outcome::Deny(denial.refusal(&what(action))),
+                None if usage.questions() >= QUESTIONS_MAX => Outcome::Deny(too_many_questions(action)),
+                None => Outcome::Ask(terms, pending(prepared, action)),
+            },
+        },
         Verdict::Deny => Outcome::Deny(denied(prepared, action)),
         Verdict::Unsure => Outcome::Deny(Refusal::new(
             Code::PolicyError,
@@ -266,6 +280,34 @@ fn by_policy(
         )),
     };
     (outcome, grounds)
+}
+
+/// What a person said yes to that makes this use a permitted one. One that is for more than this call goes first: the
+/// other is worth something only once.
+fn approved<'a>(
+    prepared: &'a Prepared,
+    action: &Action,
+    terms: &Terms,
+    now: Timestamp,
+) -> Option<&'a Approval> {
+    let facts = prepared.facts();
+    let asked = action.asked()?;
+    let used = approval::Use {
+        resource: asked.resource,
+        operation: asked.operation,
+        exact: action.call().exact(),
+        policy_set: facts.policy_set,
+        owner: &facts.target.as_ref()?.resource.owner,
+        now,
+    };
+    let covering = facts.approvals.iter().filter(|a| a.covers(&used, terms, facts.involved()));
+    covering.max_by_key(|approval| approval.scope)
+}
+
+/// The no that a person gave to exactly this.
+fn said_no<'a>(prepared: &'a Prepared, action: &Action) -> Option<&'a Denial> {
+    let exact = action.call().exact()?;
+    prepared.facts().denials.iter().find(|denial| denial.digest == exact)
 }
 
 fn what(action: &Action) -> String {
@@ -283,6 +325,17 @@ fn pending(prepared: &Prepared, action: &Action) -> Refusal {
         Code::ApprovalPending,
         format!("{} needs a person's approval{who}", what(action)),
         "Tell the user, continue other work, and repeat this exact call after approval. Do not try another route.",
+    )
+}
+
+fn too_many_questions(action: &Action) -> Refusal {
+    Refusal::new(
+        Code::QuestionsUsedUp,
+        format!(
+            "{} needs a person's approval, and this task has asked {QUESTIONS_MAX} questions already",
+            what(action)
+        ),
+        "Do not try another route. Finish without it, or tell the user that a task with a wider boundary is needed.",
     )
 }
 

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 
 use accredit_identity::caller::Caller;
-use accredit_identity::id::DecisionId;
+use accredit_identity::id::{DecisionId, RequestId};
 
 use crate::action::Action;
-use crate::approval::Terms;
+use crate::approval::{Scope, Terms};
 use crate::digest::Digest;
-use crate::facts::{Prepared, Usage, Used};
+use crate::facts::{self, Prepared, Usage};
 use crate::refusal::{Code, Refusal};
 use crate::resource::Mode;
+use crate::text::Owner;
 use crate::time::Timestamp;
 
 /// The answer.
@@ -62,6 +63,19 @@ pub struct Grounds {
     pub policies: Vec<String>,
     /// Evaluation errors; any of them denies.
     pub errors: Vec<String>,
+    /// The approval without which it would have been an ask.
+    pub approval: Option<Approved>,
+}
+
+/// An approval that a decision rests on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approved {
+    /// The request that was granted.
+    pub request: RequestId,
+    /// How far the grant reaches: one of scope `call` is used up by the decision.
+    pub scope: Scope,
+    /// Who said yes.
+    pub by: Vec<Owner>,
 }
 
 /// One decision.
@@ -74,7 +88,7 @@ pub struct Decision {
     pub(crate) outcome: Outcome,
     pub(crate) grounds: Grounds,
     pub(crate) grant: Option<usize>,
-    pub(crate) used: Used,
+    pub(crate) used: facts::Used,
     pub(crate) usage: Usage,
 }
 
@@ -129,7 +143,7 @@ impl Decision {
 
     /// What had been used under that grant.
     #[must_use]
-    pub const fn used(&self) -> Used {
+    pub const fn used(&self) -> facts::Used {
         self.used
     }
 

@@ -8,6 +8,8 @@ use std::fmt::Display;
 use accredit_identity::id::TenantName;
 use serde_json::{Map, Value};
 
+use crate::action::{Body, Call};
+use crate::approval::{Asked, BodyShown, Request};
 use crate::decision::Decision;
 use crate::digest::Digest;
 use crate::record::Settlement;
@@ -122,6 +124,7 @@ pub fn decided(decision: &Decision) -> Event {
         .with_opt("query_digest", call.query)
         .with("request_digest", call.head)
         .with_opt("content_type", call.content_type.as_ref())
+        .with_opt("body_digest", held(call).map(|body| body.digest))
         .with("traceparent", &call.traceparent)
         .with("outcome", decision.outcome().as_str())
         .with("code", decision.code())
@@ -142,7 +145,17 @@ pub fn decided(decision: &Decision) -> Event {
     if let Some(grant) = decision.grant() {
         event = event.with_number("grant", grant as u64);
     }
+    if let Some(approval) = &decision.grounds().approval {
+        event = event.with("approval", &approval.request).with_list("approved_by", &approval.by);
+    }
     event
+}
+
+fn held(call: &Call) -> Option<&BodyShown> {
+    match &call.body {
+        Body::Held(body) => Some(body),
+        Body::None | Body::Streamed => None,
+    }
 }
 
 /// What the gateway saw of an action, for its second entry.
@@ -204,4 +217,36 @@ pub fn about_task(kind: &'static str, task: &Task) -> Event {
         .with_opt("requested_by", task.requested_by.as_ref())
         .with_opt("parent", task.parent.as_ref())
         .with_opt("template", task.template.as_ref())
+}
+
+/// An event about a request.
+#[must_use]
+pub fn about_request(kind: &'static str, request: &Request) -> Event {
+    Event::new(&request.tenant, kind)
+        .with("request", &request.id)
+        .with("task", &request.task)
+        .with("agent", &request.agent)
+        .with("request_digest", request.digest)
+}
+
+/// The event of a new request.
+#[must_use]
+pub fn about_raised(request: &Request) -> Event {
+    about_request("request.raised", request)
+        .with(
+            "kind",
+            match request.asked {
+                Asked::Call { .. } => "call",
+                Asked::Start { .. } => "start",
+            },
+        )
+        .with_opt("operation", request.asked.operation())
+        .with_opt("effect", request.asked.effect())
+        .with_opt("resource", request.asked.resource())
+        .with_list("approvers", &request.terms.approvers)
+        .with_number("quorum", request.terms.quorum.into())
+        .with_flag("passkey", request.terms.passkey)
+        .with_number("expires_at", u64::try_from(request.expires_at.as_ms()).unwrap_or(0))
+        .with_list("policies", &request.policies)
+        .with("policy_set", request.policy_set)
 }

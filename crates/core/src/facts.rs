@@ -7,6 +7,7 @@ use accredit_identity::id::{AgentName, TenantName};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
+use crate::approval::{Approval, Denial, Involved};
 use crate::credential::Credential;
 use crate::digest::Digest;
 use crate::owner::Standing;
@@ -51,6 +52,12 @@ pub struct Facts {
     pub target: Option<Target>,
     /// The policy set in force.
     pub policy_set: Digest,
+    /// What people said yes to in this task and was not used up.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+    /// What people said no to in this task.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub denials: Vec<Denial>,
 }
 
 impl Facts {
@@ -58,6 +65,15 @@ impl Facts {
     #[must_use]
     pub fn own(&self) -> Option<&Link> {
         self.chain.first()
+    }
+
+    /// The chain, as far as the separation of duties looks at it.
+    pub(crate) fn involved(&self) -> impl Iterator<Item = Involved<'_>> + Clone {
+        self.chain.iter().map(|link| Involved {
+            owner: &link.agent.owner,
+            requested_by: link.task.requested_by.as_ref(),
+            uid: link.task.instance.process.map(|(_, uid)| uid),
+        })
     }
 
     /// The agents of the chain, the acting one first.
@@ -182,6 +198,8 @@ pub struct Usage {
     figures: Vec<Used>,
     /// Whatever the effect: a POST can be a search. `None`: a version that did not look recorded this.
     seen: Option<BTreeSet<Sensitivity>>,
+    /// Different questions that it had a person asked.
+    questions: u64,
 }
 
 impl Default for Usage {
@@ -192,8 +210,8 @@ impl Default for Usage {
 }
 
 impl fmt::Display for Usage {
-    /// `calls/bytes` for each grant, `;`, the sensitivities seen, each list separated by commas; what is
-    /// recorded with a decision.
+    /// `calls/bytes` for each grant, `;`, the sensitivities seen, each list separated by commas, and where people were
+    /// asked `;` and how often; what is recorded with a decision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (place, used) in self.figures.iter().enumerate() {
             let comma = if place == 0 { "" } else { "," };
@@ -202,7 +220,11 @@ impl fmt::Display for Usage {
         for (place, sensitivity) in self.seen.iter().flatten().enumerate() {
             write!(f, "{}{}", if place == 0 { ";" } else { "," }, sensitivity.as_str())?;
         }
-        f.write_str(if self.seen.as_ref().is_some_and(BTreeSet::is_empty) { ";" } else { "" })
+        f.write_str(if self.seen.as_ref().is_some_and(BTreeSet::is_empty) { ";" } else { "" })?;
+        match self.questions {
+            0 => Ok(()),
+            asked => write!(f, ";{asked}"),
+        }
     }
 }
 
@@ -224,7 +246,7 @@ impl Usage {
     /// Usage with these figures, in the order of the grants.
     #[must_use]
     pub const fn new(figures: Vec<Used>) -> Self {
-        Self { figures, seen: Some(BTreeSet::new()) }
+        Self { figures, seen: Some(BTreeSet::new()), questions: 0 }
     }
 
     /// What was used under the grant at this place.
@@ -255,6 +277,17 @@ impl Usage {
         self.seen.get_or_insert_default().insert(sensitivity)
     }
 
+    /// Different questions that the task had a person asked.
+    #[must_use]
+    pub const fn questions(&self) -> u64 {
+        self.questions
+    }
+
+    /// Notes that so many more were asked.
+    pub const fn ask(&mut self, more: u64) {
+        self.questions = self.questions.saturating_add(more);
+    }
+
     /// Takes in other figures of the same task, read earlier or later: figures only grow, so the larger ones hold.
     pub fn join(&mut self, other: &Self) {
         if self.figures.len() < other.figures.len() {
@@ -263,6 +296,7 @@ impl Usage {
         for (own, other) in self.figures.iter_mut().zip(&other.figures) {
             *own = Used { calls: own.calls.max(other.calls), bytes: own.bytes.max(other.bytes) };
         }
+        self.questions = self.questions.max(other.questions);
         self.seen = match (self.seen.take(), &other.seen) {
             (Some(own), Some(other)) => Some(own.union(other).copied().collect()),
             (own, other) => own.or_else(|| other.clone()),
@@ -276,13 +310,14 @@ impl Usage {
             let (calls, bytes) = pair.split_once('/')?;
             Some(Used { calls: calls.parse().ok()?, bytes: bytes.parse().ok()? })
         };
-        let (figures, seen) = match text.split_once(';') {
-            Some((figures, seen)) => {
-                (figures, Some(listed(seen).map(Sensitivity::parse).collect::<Option<_>>()?))
+        let (figures, rest) = text.split_once(';').map_or((text, None), |(f, rest)| (f, Some(rest)));
+        let (seen, questions) = match rest.map(|rest| rest.split_once(';').unwrap_or((rest, "0"))) {
+            Some((seen, questions)) => {
+                (Some(listed(seen).map(Sensitivity::parse).collect::<Option<_>>()?), questions.parse().ok()?)
             }
-            None => (text, None),
+            None => (None, 0),
         };
-        Some(Self { figures: listed(figures).map(used).collect::<Option<_>>()?, seen })
+        Some(Self { figures: listed(figures).map(used).collect::<Option<_>>()?, seen, questions })
     }
 
     /// Calls under all grants together.
@@ -308,14 +343,17 @@ mod tests {
         assert!(usage.see(Sensitivity::Restricted) && usage.see(Sensitivity::Public));
         assert!(!usage.see(Sensitivity::Public), "it was seen before");
         assert_eq!(usage.to_string(), "2/512,0/0;public,restricted");
-        for usage in [usage, Usage::default()] {
+        let mut asking = usage.clone();
+        asking.ask(3);
+        assert_eq!(asking.to_string(), "2/512,0/0;public,restricted;3");
+        for usage in [usage, asking, Usage::default()] {
             assert_eq!(Usage::parse(&usage.to_string()).as_ref(), Some(&usage));
         }
         for old in ["", "2/512"] {
             let usage = Usage::parse(old).expect("the earlier form");
             assert_eq!((usage.seen(), usage.to_string().as_str()), (None, old));
         }
-        for broken in ["2", "2/x", "2/512;secret", "2/512;public;public", "2/512;Public"] {
+        for broken in ["2", "2/x", "2/512;secret", "2/512;public;public", "2/512;Public", "2/512;;x"] {
             assert_eq!(Usage::parse(broken), None, "{broken}");
         }
     }

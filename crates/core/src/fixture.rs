@@ -9,7 +9,7 @@ use accredit_identity::id::{
 use accredit_identity::key::Thumbprint;
 use accredit_identity::spiffe::AgentKind;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Body, Call};
 use crate::agent::{Agent, AgentStatus};
 use crate::boundary::Boundary;
 use crate::credential::{Credential, CredentialStatus, FieldName, Placement, Prefix};
@@ -125,6 +125,8 @@ pub(crate) fn facts(grants: &[&str]) -> Facts {
         chain: vec![link(1, "bot", grants)],
         target: Some(target),
         policy_set: Digest::of(b""),
+        approvals: Vec::new(),
+        denials: Vec::new(),
     }
 }
 
@@ -142,6 +144,8 @@ pub(crate) fn call(host: &str, method: &str, path: &str) -> Call {
         head: Digest::of(b"head"),
         content_type: None,
         body_bytes: None,
+        body: Body::None,
+        query_shown: None,
         traceparent: String::new(),
     }
 }

@@ -13,6 +13,7 @@ pub mod text; // bounded texts that people write: purpose, owner, workflow, reas
 // who and what
 pub mod agent; // registered non-human identities
 pub mod credential; // the way into a resource
+pub mod operator; // people, their roles and groups
 pub mod owner; // people and teams that answer for something
 pub mod resource; // what is protected, its operations and modes
 
@@ -31,7 +32,7 @@ pub mod decision; // what came out, and what it rests on
 pub mod start; // whether a task may start
 
 // what follows
-pub mod approval; // requests for a person's answer
+pub mod approval; // requests for a person's answer, and what a grant is worth
 pub mod event; // what is to be written into the ledger
 pub mod record; // Recorded and Permit: proof that the path was walked
 pub mod refusal; // refusals that help

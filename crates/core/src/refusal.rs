@@ -70,6 +70,10 @@ codes! {
     PolicyError = "policy_error", "A policy could not be evaluated", true;
     /// A person must say yes first.
     ApprovalPending = "approval_pending", "Waiting for a person", false;
+    /// A person said no to exactly this.
+    ApprovalDenied = "approval_denied", "A person said no", false;
+    /// The task has asked people too often.
+    QuestionsUsedUp = "questions_used_up", "This task has asked too many questions", false;
     /// The vault has no key: secrets cannot be opened.
     Sealed = "sealed", "The vault is sealed", true;
 }

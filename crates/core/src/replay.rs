@@ -8,7 +8,7 @@ use accredit_identity::id::{AgentName, InstanceId, OperationName, ResourceName, 
 use accredit_identity::key::Thumbprint;
 use serde::{Deserialize, Serialize};
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Body, Call, exact_of};
 use crate::decide::{Who, weigh};
 use crate::decision::{Decision, Grounds, Outcome};
 use crate::digest::Digest;
@@ -76,6 +76,9 @@ pub struct RecordedCall {
     pub content_type: Option<String>,
     /// Stated length of the body in bytes.
     pub body_bytes: Option<u64>,
+    /// Digest of exactly what was to be sent ([`Call::exact`]), where it was known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exact: Option<Digest>,
 }
 
 /// Everything that one decision was made from, beside the policy set.
@@ -94,6 +97,17 @@ pub struct Inputs {
     pub usage: Usage,
     /// The instant that was decided for.
     pub now: Timestamp,
+}
+
+/// Digest of exactly what was to be sent ([`Call::exact`]), from what an entry holds: the digest of the head, that of
+/// a body that was read before it was decided on, and the length that the request stated.
+#[must_use]
+pub fn recorded_exact(head: Option<Digest>, body: Option<Digest>, body_bytes: Option<u64>) -> Option<Digest> {
+    match (head, body) {
+        (Some(head), Some(body)) => Some(exact_of(&head, &body)),
+        (head, None) if body_bytes == Some(0) => head,
+        _ => None,
+    }
 }
 
 /// What was answered.
@@ -181,6 +195,7 @@ impl Inputs {
                 path: call.path.clone(),
                 content_type: call.content_type.clone(),
                 body_bytes: call.body_bytes,
+                exact: call.exact(),
             },
             usage: decision.usage().clone(),
             now: decision.at(),
@@ -247,9 +262,25 @@ fn again(prepared: &Prepared, inputs: &Inputs, recorded: &Answered, policies: &P
 
 /// The call with what decisions do not look at left empty.
 fn call(recorded: &RecordedCall) -> Call {
-    let RecordedCall { endpoint, method, path, content_type, body_bytes } = recorded.clone();
-    let (query, head, traceparent) = (None, Digest::from_bytes([0; 32]), String::new());
-    Call { endpoint, method, path, sent_path: None, query, head, content_type, body_bytes, traceparent }
+    let RecordedCall { endpoint, method, path, content_type, body_bytes, exact } = recorded.clone();
+    // Where everything was known, a decision looks at the digest of all of it, whatever it is made of.
+    let (head, body) = match exact {
+        Some(exact) => (exact, Body::None),
+        None => (Digest::from_bytes([0; 32]), Body::Streamed),
+    };
+    Call {
+        endpoint,
+        method,
+        path,
+        sent_path: None,
+        query: None,
+        head,
+        content_type,
+        body_bytes,
+        body,
+        query_shown: None,
+        traceparent: String::new(),
+    }
 }
 
 fn differences(recorded: &Answered, replayed: &Answered) -> Vec<Difference> {
@@ -311,6 +342,7 @@ mod tests {
                 path: "/a".to_owned(),
                 content_type: None,
                 body_bytes: None,
+                exact: None,
             },
             usage,
             now: fixture::now(),

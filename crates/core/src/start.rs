@@ -3,11 +3,13 @@
 //! Pure, like [`crate::decide`]. What a start decides about is the boundary that is asked for; every
 //! use of it is decided again, from the facts of that moment.
 
-use accredit_identity::id::TemplateName;
+use accredit_identity::id::{AgentName, TemplateName};
+use serde::Serialize;
 
 use crate::agent::Agent;
 use crate::boundary::Boundary;
 use crate::decision::{Grounds, Outcome};
+use crate::digest::Digest;
 use crate::owner::Standing;
 use crate::policy::slice::About;
 use crate::policy::{Evaluation, PolicySet, Verdict, context, entities, schema};
@@ -16,7 +18,7 @@ use crate::text::{Purpose, Requester, Workflow};
 use crate::time::Timestamp;
 
 /// What an agent asks for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Proposal {
     /// What the task is for.
     pub purpose: Purpose,
@@ -30,6 +32,14 @@ pub struct Proposal {
     pub boundary: Boundary,
     /// How long it would live, in seconds.
     pub ttl_s: u64,
+}
+
+impl Proposal {
+    /// Digest of everything that is asked for, and who asks: what an approval of it is bound to.
+    #[must_use]
+    pub fn digest(&self, agent: &AgentName) -> Digest {
+        Digest::of(&serde_json::to_vec(&("accredit-start-v1", agent, self)).unwrap_or_default())
+    }
 }
 
 /// Everything that the decision is made from.

@@ -29,6 +29,11 @@ pub const BODY_BYTES_PER_SECOND_MIN: u64 = 256;
 pub const WRITE_TIME_MAX: Duration = Duration::from_secs(60);
 /// Largest request body, in bytes; bodies stream, so this bounds time and not memory.
 pub const BODY_BYTES_MAX: u64 = 8 * 1024 * 1024 * 1024;
+/// Largest request body that a person can be asked about, in bytes: it is held in memory until it is sent, by as many
+/// connections as wait.
+pub const ASKED_BODY_BYTES_MAX: u64 = 1024 * 1024;
+/// Time that a body which a person is asked about may take to arrive.
+pub const ASKED_BODY_TIME_MAX: Duration = Duration::from_secs(30);
 /// Bytes of an unwanted body that are read and dropped so that the connection can go on.
 pub const DRAIN_BYTES_MAX: usize = 64 * 1024;
 /// Bytes that an idle connection has ready: a usual head.

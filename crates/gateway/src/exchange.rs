@@ -10,12 +10,12 @@ use accredit_authority::fault::Fault;
 use accredit_authority::traces::{Phase, SpanNumber};
 use accredit_authority::traffic::Traffic;
 use accredit_authority::uses::{NotOpened, Opened};
-use accredit_core::action::{Call, PATH_BYTES_MAX};
+use accredit_core::action::{Body, Call, PATH_BYTES_MAX};
 use accredit_core::credential::{Credential, Placement};
 use accredit_core::event::Seen;
 use accredit_core::facts::Target;
 use accredit_core::host::{Endpoint, Host as CoreHost, Scheme as CoreScheme};
-use accredit_core::id::DecisionId;
+use accredit_core::id::{DecisionId, RequestId};
 use accredit_core::record::Settlement;
 use accredit_identity::caller::Caller;
 use base64::Engine as _;
@@ -30,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use zeroize::Zeroizing;
 
 use crate::Gateway;
+use crate::ask::{self, Held};
 use crate::bounds::{READ_AHEAD_BYTES_MAX, RESPONSE_PAUSE_MAX, RESPONSE_TIME_MAX, WRITE_TIME_MAX};
 use crate::http::framing::Framing;
 use crate::http::head::{RequestHead, Upgrade};
@@ -58,7 +59,7 @@ pub(crate) struct Turn<'a> {
 
 impl Turn<'_> {
     /// Whether the agent may use the connection for another request.
-    fn may_go_on(&self) -> bool {
+    pub(crate) fn may_go_on(&self) -> bool {
         self.head.keep_alive() && !self.stop.is_cancelled()
     }
 }
@@ -97,25 +98,74 @@ where
         let answer = refuse::malformed(StatusCode::URI_TOO_LONG, &detail);
         return decline(wire, turn.head, &answer).await.into();
     }
-    let mut prepared = None;
-    let opened = open(&turn, &mut prepared).await;
+    let (mut prepared, mut held) = (None, None);
+    let mut opened = open(&turn, held.as_ref(), &mut prepared).await;
     turn.gateway.authority.traffic().decide.observe(started.elapsed());
-    match (opened, prepared) {
+    if matches!(opened, Err(Unopened::NeedsBody)) {
+        match ask::hold_body(wire, &turn).await {
+            Ok(body) => held = Some(body),
+            Err(ask::NotHeld::Answer(answer)) => return decline(wire, turn.head, &answer).await.into(),
+            Err(ask::NotHeld::Gone) => return Next::Close,
+        }
+        opened = open(&turn, held.as_ref(), &mut prepared).await;
+    }
+    if let Err(Unopened::Asked { request, .. }) = &opened {
+        match ask::wait_for_answer(wire, &turn, request).await {
+            ask::Waited::Answered => opened = open(&turn, held.as_ref(), &mut prepared).await,
+            ask::Waited::InVain => {}
+            ask::Waited::Gone => return Next::Close,
+        }
+    }
+    match (opened.map_err(Unopened::answer), prepared) {
         (Ok(opened), Some(rebuilt)) => {
             Traffic::count(&turn.gateway.authority.traffic().allowed);
-            send(wire, &turn, opened, rebuilt).await
+            send(wire, &turn, opened, rebuilt, held).await
         }
         (Ok(opened), None) => {
             // Cannot be: what is opened was rebuilt. Dropping it settles it as unknown.
             drop(opened);
             Next::Close
         }
+        // The body was read already: what follows is another request, not the rest of this one.
+        (Err(answer), _) if held.is_some() => ask::answer_held(wire, &turn, &answer).await.into(),
         (Err(answer), _) => decline(wire, turn.head, &answer).await.into(),
     }
 }
 
-/// Decides and records; leaves the request that was decided on in `prepared`.
-async fn open(turn: &Turn<'_>, prepared: &mut Option<Rebuilt>) -> Result<Opened, Answer> {
+/// Why a request was not opened.
+enum Unopened {
+    /// What is asked of a person is not known before the body was read.
+    NeedsBody,
+    /// A person was asked.
+    Asked { request: RequestId, answer: Answer },
+    /// Anything else.
+    Answer(Answer),
+}
+
+impl Unopened {
+    fn answer(self) -> Answer {
+        match self {
+            Self::Asked { answer, .. } | Self::Answer(answer) => answer,
+            Self::NeedsBody => {
+                let fault = Fault::unavailable("body_unread", "the body of the request was not read");
+                refuse::fault(&fault, None)
+            }
+        }
+    }
+}
+
+impl From<Answer> for Unopened {
+    fn from(answer: Answer) -> Self {
+        Self::Answer(answer)
+    }
+}
+
+/// Decides and records; leaves the request that was decided on in `prepared`. `held` is its body, where that was read.
+async fn open(
+    turn: &Turn<'_>,
+    held: Option<&Held>,
+    prepared: &mut Option<Rebuilt>,
+) -> Result<Opened, Unopened> {
     let authority = &turn.gateway.authority;
     let endpoint = endpoint_of(&turn.destination)
         .ok_or_else(|| refuse::malformed(StatusCode::BAD_REQUEST, "the host is not an exact host"))?;
@@ -156,6 +206,12 @@ async fn open(turn: &Turn<'_>, prepared: &mut Option<Rebuilt>) -> Result<Opened,
             head,
             content_type: media_type(turn.head),
             body_bytes,
+            body: match held {
+                Some(held) => Body::Held(Box::new(held.shown(&key, media_type(turn.head)))),
+                None if body_bytes == Some(0) => Body::None,
+                None => Body::Streamed,
+            },
+            query_shown: turn.destination.query.as_ref().map(|q| q.as_str().to_owned()),
             traceparent: traceparent.clone(),
         })
     };
@@ -164,15 +220,20 @@ async fn open(turn: &Turn<'_>, prepared: &mut Option<Rebuilt>) -> Result<Opened,
     authority.open_use(turn.caller, &endpoint, parent, call).await.map_err(|error| match error {
         NotOpened::Refused(refused) => {
             Traffic::count(&stats.refused);
-            refuse::refused(&refused.refusal, refused.decision.id(), refused.request.as_ref())
+            let answer = refuse::refused(&refused.refusal, refused.decision.id(), refused.request.as_ref());
+            match refused.request {
+                Some(request) => Unopened::Asked { request, answer },
+                None => Unopened::Answer(answer),
+            }
         }
+        NotOpened::NeedsBody => Unopened::NeedsBody,
         NotOpened::Stopped { decision, fault } => {
             Traffic::count(&stats.faults);
-            refuse::fault(&fault, Some(&decision))
+            Unopened::Answer(refuse::fault(&fault, Some(&decision)))
         }
         NotOpened::Fault(fault) => {
             Traffic::count(&stats.faults);
-            refuse::fault(&fault, None)
+            Unopened::Answer(refuse::fault(&fault, None))
         }
     })
 }
@@ -215,7 +276,13 @@ struct Figures {
 }
 
 /// Sends a permitted request, relays its response, settles it.
-async fn send<S>(wire: &mut Wire<S>, turn: &Turn<'_>, mut opened: Opened, rebuilt: Rebuilt) -> Next
+async fn send<S>(
+    wire: &mut Wire<S>,
+    turn: &Turn<'_>,
+    mut opened: Opened,
+    rebuilt: Rebuilt,
+    held: Option<Held>,
+) -> Next
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -230,7 +297,12 @@ where
             return decline(wire, turn.head, &refuse::fault(&fault, Some(&decision))).await.into();
         }
     };
-    let (mut pump, body) = match Pump::new(turn.head.framing(), digest) {
+    let continued = held.is_some();
+    let made = match held {
+        Some(held) => Pump::of_held(held.into_bytes(), digest),
+        None => Pump::new(turn.head.framing(), digest),
+    };
+    let (mut pump, body) = match made {
         Ok(made) => made,
         Err(error) => {
             opened.settle(seen(Settlement::NotSent, Some("body_too_large"), &figures, None));
@@ -263,7 +335,7 @@ where
             return decline(wire, turn.head, &answer).await.into();
         }
     };
-    if turn.head.expect_continue() && !pump.is_done() && wire.send(CONTINUE).await.is_err() {
+    if turn.head.expect_continue() && !continued && !pump.is_done() && wire.send(CONTINUE).await.is_err() {
         opened.settle(seen(Settlement::NotSent, Some("agent_gone"), &figures, None));
         return Next::Close;
     }

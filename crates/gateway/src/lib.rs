@@ -2,6 +2,7 @@
 //!
 //! It knows the authority's use cases and nothing of stores, vaults or policies.
 
+mod ask; //        while a person is asked: the body is held, the call waits
 pub mod bounds; // every limit with its unit and reason
 pub mod ca; //     the per-install certificate authority
 mod exchange; //   one request: open, send, relay, settle

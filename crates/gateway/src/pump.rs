@@ -53,6 +53,21 @@ impl Pump {
         Ok((pump, body))
     }
 
+    /// The pump of a body that was read whole before it was decided on, and is sent byte for byte as it was read.
+    pub(crate) fn of_held(body: Bytes, digest: Option<RunningDigest>) -> Result<(Self, OutBody), BodyError> {
+        let (sender, mut receiver) = mpsc::channel(BODY_FRAMES_MAX);
+        let frames = futures_util::stream::poll_fn(move |cx| receiver.poll_recv(cx));
+        let pump = Self {
+            decoder: BodyDecoder::new(Framing::None, BODY_BYTES_MAX)?,
+            sender: Some(sender),
+            waiting: Some(body).filter(|body| !body.is_empty()),
+            digest,
+            sent_bytes: 0,
+            started: Instant::now(),
+        };
+        Ok((pump, BodyExt::boxed(StreamBody::new(frames))))
+    }
+
     /// Whether the whole body went out.
     pub(crate) const fn is_done(&self) -> bool {
         self.sender.is_none()
@@ -110,6 +125,29 @@ impl Pump {
             Decoded::NeedMore => return read(reader, unread).await,
         }
         Ok(())
+    }
+}
+
+/// Reads a whole body of at most `bytes_max` bytes.
+///
+/// # Errors
+/// [`PumpError`], or `Ok(None)` when it is larger.
+pub(crate) async fn gather<S: AsyncRead + Unpin>(
+    framing: Framing,
+    bytes_max: u64,
+    reader: &mut ReadHalf<S>,
+    unread: &mut BytesMut,
+) -> Result<Option<Bytes>, PumpError> {
+    let Ok(mut decoder) = BodyDecoder::new(framing, bytes_max) else { return Ok(None) };
+    let mut whole = BytesMut::new();
+    loop {
+        match decoder.decode(unread) {
+            Ok(Decoded::Data(piece)) => whole.extend_from_slice(&piece),
+            Ok(Decoded::Done) => return Ok(Some(whole.freeze())),
+            Ok(Decoded::NeedMore) => read(reader, unread).await?,
+            Err(BodyError::TooLarge { .. }) => return Ok(None),
+            Err(_) => return Err(PumpError::Framing),
+        }
     }
 }
 

@@ -51,7 +51,7 @@ pub(crate) fn refused(refusal: &Refusal, decision: &DecisionId, request: Option<
         next_step: &refusal.next_step,
         decision: Some(decision.to_string()),
         request: request.map(ToString::to_string),
-        wait: request.map(|r| format!("accredit request show {r}")),
+        wait: request.map(|r| format!("GET /v1/requests/{r}?wait=30s")),
     };
     let mut answer = Answer::new(StatusCode::FORBIDDEN, &problem);
     answer.name_decision(decision, refusal.code.as_str());

@@ -99,6 +99,10 @@ const PURPOSE: Field = Text(1024);
 const PATH: Field = Text(2048);
 /// What went wrong, one sentence each.
 const ERRORS: Field = Texts { cap_bytes: 512, most: 16 };
+/// The same of one decision.
+const DECISION_ERRORS: Field = Texts { cap_bytes: 512, most: 8 };
+/// Those who said yes: as many as a policy can ask for, with the cut mark.
+const PEOPLE: Field = Texts { cap_bytes: 200, most: 11 };
 /// A boundary as it is shown to people, one grant each: no template comes near this many.
 const BOUNDARY: Field = Texts { cap_bytes: 256, most: 32 };
 
@@ -121,6 +125,7 @@ pub static KINDS: &[Kind] = &[
     kind("operator.sign_in_refused", &[may("operator", Name), may("link", Id), may("method", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
     kind("operator.signed_out", &[may("operator", Name), may("session", Id), may("reason", SENTENCE), may("by", Name)]),
     kind("operator.refused", &[may("operator", Name), may("session", Id), may("role", Name), may("operation", Name), may("target", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
+    kind("operator.added", &[must("operator", Name), may("roles", Names), may("groups", Names), may("by", Name)]),
     kind("owner.added", &[must("owner", Name), may("title", Name), may("contact", Name), may("by", Name)]),
     kind("owner.lapsed", &[must("owner", Name), may("agents", Integer), may("tasks", Integer), may("resources", Integer), may("credentials", Integer), may("by", Name), may("reason", SENTENCE)]),
     // --- agents
@@ -155,7 +160,7 @@ pub static KINDS: &[Kind] = &[
     ]),
     kind("task.started", &[
         must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
-        may("boundary", BOUNDARY), may("boundary_digest", Digest), may("expires_at", Integer), may("held", Boolean), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("by", Name),
+        may("boundary", BOUNDARY), may("boundary_digest", Digest), may("expires_at", Integer), may("held", Boolean), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("request", Id), may("by", Name),
     ]),
     kind("task.refused", &[
         may("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Name), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
@@ -180,7 +185,7 @@ pub static KINDS: &[Kind] = &[
         must("decision", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("key", Name), may("task", Id), may("chain", Ids), may("requested_by", Name), may("purpose", PURPOSE), may("workflow", Name),
         may("operation", Name), may("effect", Name), may("resource", Name), may("credential", Name), may("secret_version", Integer),
         may("method", Name), may("scheme", Name), may("host", Name), may("port", Integer), may("path", PATH), may("sent_path", PATH), may("query_digest", Digest), may("request_digest", Digest), may("content_type", Name), may("body_bytes", Integer), may("grant", Integer), may("traceparent", Name),
-        must("outcome", OneOf(&["allow", "ask", "deny"])), may("enforced", Boolean), may("mode", Name), may("code", Name), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("errors", ERRORS), may("request", Id),
+        must("outcome", OneOf(&["allow", "ask", "deny"])), may("enforced", Boolean), may("mode", Name), may("code", Name), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("errors", DECISION_ERRORS), may("request", Id), may("approval", Id), may("approved_by", PEOPLE), may("body_digest", Digest),
         may("usage", Text(2048)), may("now", Integer),
     ]),
     kind("action.settled", &[
@@ -188,9 +193,13 @@ pub static KINDS: &[Kind] = &[
         may("status", Integer), may("request_bytes", Integer), may("response_bytes", Integer), may("body_digest", Digest), may("duration_ms", Integer), may("cause", Name), may("scrubbed", Integer),
     ]),
     // --- approval requests and revocation
-    kind("request.raised", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("operation", Name), may("effect", Name), may("resource", Name), may("request_digest", Digest), may("approvers", Names), may("quorum", Integer), may("expires_at", Integer), may("policies", Names)]),
+    kind("request.raised", &[must("request", Id), may("kind", Name), may("decision", Id), may("task", Id), may("agent", Name), may("operation", Name), may("effect", Name), may("resource", Name), may("request_digest", Digest), may("approvers", Names), may("quorum", Integer), may("passkey", Boolean), may("expires_at", Integer), may("policies", Names), may("policy_set", Digest)]),
     kind("request.repeated", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("request_digest", Digest), may("repeats", Integer)]),
-    kind("request.closed", &[must("request", Id), may("outcome", Name), may("task", Id), may("agent", Name), may("request_digest", Digest), may("by", Name), may("reason", SENTENCE)]),
+    kind("request.answered", &[must("request", Id), may("answer", OneOf(&["yes", "no"])), may("scope", Name), may("passkey", Boolean), may("missing", Integer), may("task", Id), may("agent", Name), may("request_digest", Digest), may("role", Name), may("session", Id), may("by", Name), may("reason", SENTENCE)]),
+    kind("request.granted", &[must("request", Id), may("scope", Name), may("approvers", Names), may("expires_at", Integer), may("task", Id), may("agent", Name), may("request_digest", Digest), may("policy_set", Digest)]),
+    kind("request.denied", &[must("request", Id), may("task", Id), may("agent", Name), may("request_digest", Digest), may("by", Name), may("reason", SENTENCE)]),
+    kind("request.consumed", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("request_digest", Digest)]),
+    kind("request.closed", &[must("request", Id), may("outcome", Name), may("was", Name), may("task", Id), may("agent", Name), may("request_digest", Digest), may("by", Name), may("reason", SENTENCE)]),
     kind("revoke.all", &[may("revocation", Id), may("tasks", Integer), may("agents", Integer), may("credentials", Integer), may("cut", Integer), may("pending", Integer), may("duration_ms", Integer), may("by", Name), may("reason", SENTENCE)]),
 ];
 

@@ -34,7 +34,7 @@ use crate::{
         templates::list, templates::get,
         tasks::start, tasks::list, tasks::get, tasks::renew, tasks::extend, tasks::end, tasks::receipt, hold::hold,
         revoke::revoke,
-        requests::list, requests::get,
+        requests::list, requests::get, requests::approve, requests::deny, requests::withdraw,
         policies::head, policies::get, policies::check, policies::apply, policies::replay, policies::who_can,
         audit::search, audit::get, audit::tail, audit::export, audit::verify, audit::checkpoint, audit::key, audit::proof,
         audit::consistency, audit::tlog,

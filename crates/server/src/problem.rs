@@ -25,11 +25,12 @@ pub(crate) struct Failure {
     detail: String,
     next_step: Option<String>,
     field: Option<&'static str>,
+    request: Option<String>,
 }
 
 impl Failure {
     pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
-        Self { status, code, detail: detail.into(), next_step: None, field: None }
+        Self { status, code, detail: detail.into(), next_step: None, field: None, request: None }
     }
 
     /// With what to do next.
@@ -70,7 +71,7 @@ impl Failure {
             next_step: self.next_step,
             field: self.field.map(str::to_owned),
             decision: None,
-            request: None,
+            request: self.request,
         }
     }
 }
@@ -97,7 +98,8 @@ impl From<Fault> for Failure {
             FaultKind::Conflict => StatusCode::CONFLICT,
             FaultKind::Overloaded | FaultKind::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self::new(status, fault.code, fault.detail).next(fault.next_step)
+        let request = fault.request.map(|id| id.to_string());
+        Self { request, ..Self::new(status, fault.code, fault.detail).next(fault.next_step) }
     }
 }
 

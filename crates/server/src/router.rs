@@ -112,7 +112,10 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Post, "/v1/revoke", Operator, PLAIN, post(revoke::revoke)),
         // --- requests, policies
         row(Get, "/v1/requests", Operator, QUERY, get(requests::list)),
-        row(Get, "/v1/requests/{id}", Operator, PLAIN, get(requests::get)),
+        row(Get, "/v1/requests/{id}", TaskOrOperator, QUERY, get(requests::get)),
+        row(Post, "/v1/requests/{id}/approve", Operator, PLAIN, post(requests::approve)),
+        row(Post, "/v1/requests/{id}/deny", Operator, PLAIN, post(requests::deny)),
+        row(Post, "/v1/requests/{id}/withdraw", TaskOrOperator, PLAIN, post(requests::withdraw)),
         row(Get, "/v1/policies", Operator, PLAIN, get(policies::head)),
         row(Put, "/v1/policies", Operator, PLAIN, put(policies::apply)),
         row(Get, "/v1/policies/{hash}", Operator, PLAIN, get(policies::get)),

@@ -5,6 +5,7 @@ use accredit_api::session::{
     CreateLink, CreateSession, LinkCreated, Role, Session, SessionCreated, Transport, WhoAmI,
 };
 use accredit_authority::operators::{self, LinkMaker, Operator};
+use accredit_core::operator as core;
 use axum::Json as Reply;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -19,8 +20,10 @@ fn wire(operator: &Operator) -> Session {
         id: operator.session().to_string(),
         operator: operator.name().to_string(),
         role: match operator.role() {
-            operators::Role::Admin => Role::Admin,
-            operators::Role::Auditor => Role::Auditor,
+            core::Role::Admin => Role::Admin,
+            core::Role::Owner => Role::Owner,
+            core::Role::Approver => Role::Approver,
+            core::Role::Auditor => Role::Auditor,
         },
         bound_to: match operator.transport() {
             operators::Transport::Socket => Transport::Socket,
@@ -42,8 +45,10 @@ pub(crate) async fn create_link(
 ) -> Result<(StatusCode, Reply<LinkCreated>), Failure> {
     let operator = parsed_opt("operator", body.operator.as_deref())?;
     let role = body.role.map(|role| match role {
-        Role::Admin => operators::Role::Admin,
-        Role::Auditor => operators::Role::Auditor,
+        Role::Admin => core::Role::Admin,
+        Role::Owner => core::Role::Owner,
+        Role::Approver => core::Role::Approver,
+        Role::Auditor => core::Role::Auditor,
     });
     let maker = match &asker {
         Asker::Operator(operator) => LinkMaker::Operator(operator),

@@ -20,6 +20,8 @@ pub(crate) fn wire(used: &uses_report::Use) -> Use {
         purpose: text("purpose"),
         workflow: opt("workflow"),
         requested_by: opt("requested_by"),
+        approval: opt("approval"),
+        approved_by: used.list("approved_by"),
         resource: opt("resource"),
         credential: opt("credential"),
         operation: text("operation"),

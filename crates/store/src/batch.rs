@@ -7,8 +7,9 @@ use std::collections::{HashMap, HashSet};
 
 use accredit_core::digest::Digest;
 use accredit_core::facts::{Prepared, Usage};
-use accredit_core::id::{TaskId, TenantName};
+use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::resource::Sensitivity;
+use accredit_core::time::Timestamp;
 
 use crate::error::StoreError;
 use crate::ledger::entries::NewEntry;
@@ -292,6 +293,24 @@ impl Recording for Batch<'_> {
             self.keep(tx);
         }
         Ok(())
+    }
+
+    fn ask(&mut self, key: &TaskKey) -> Result<(), StoreError> {
+        self.figures(key)?.ask(1);
+        Ok(())
+    }
+
+    fn use_approval(
+        &mut self,
+        tenant: &TenantName,
+        request: &RequestId,
+        decision: &DecisionId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.tx();
+        let taken = tx.use_request(tenant, request, decision, at)?;
+        self.keep(tx);
+        Ok(taken)
     }
 
     fn use_once(&mut self, kind: &'static str, hash: &str, expires_at: i64) -> Result<bool, StoreError> {

@@ -4,14 +4,17 @@
 use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
-use accredit_core::approval::{Request, RequestState};
+use accredit_core::action::Body;
+use accredit_core::approval::{Asked, ChainLink, QUESTIONS_MAX, Request, RequestState, Scope};
 use accredit_core::boundary::Grant;
 use accredit_core::decision::{Decision, Outcome};
-use accredit_core::event::{self, Event};
-use accredit_core::facts::{Prepared, Usage};
+use accredit_core::digest::Digest;
+use accredit_core::event::{self, Event, about_raised, about_request};
+use accredit_core::facts::{Link, Prepared, Usage};
 use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::record::{Recorded, Settlement};
 use accredit_core::resource::Sensitivity;
+use accredit_core::time::Timestamp;
 use accredit_ledger::EntryError;
 use serde_json::{Map, Value};
 use tokio::sync::oneshot;
@@ -51,6 +54,16 @@ pub(crate) trait Recording {
     fn see(&mut self, key: &TaskKey, sensitivity: Sensitivity) -> Result<(), StoreError>;
     /// Adds to what a task has used.
     fn count(&mut self, key: &TaskKey, grant: usize, calls: u64, bytes: u64) -> Result<(), StoreError>;
+    /// Notes that a task had a person asked something new.
+    fn ask(&mut self, key: &TaskKey) -> Result<(), StoreError>;
+    /// Takes the one use of what a person said yes to; `false` when it is not there to be taken.
+    fn use_approval(
+        &mut self,
+        tenant: &TenantName,
+        request: &RequestId,
+        decision: &DecisionId,
+        at: Timestamp,
+    ) -> Result<bool, StoreError>;
     /// Uses something up; `false` when it was before.
     fn use_once(&mut self, kind: &'static str, hash: &str, expires_at: i64) -> Result<bool, StoreError>;
     /// Appends an entry to the ledger.
@@ -118,7 +131,14 @@ impl RecordJob {
         let target = self.decision.prepared().facts().target.as_ref();
         let new = |sensitivity| self.decision.usage().seen().is_none_or(|seen| !seen.contains(&sensitivity));
         let sees_more = target.is_some_and(|target| new(target.resource.sensitivity));
-        self.entry.is_none() || (sees_more && self.decision.blocked_by().is_none())
+        let goes_on = self.decision.blocked_by().is_none();
+        self.entry.is_none() || (goes_on && (sees_more || self.uses_up().is_some()))
+    }
+
+    /// The approval that the decision uses up.
+    fn uses_up(&self) -> Option<&RequestId> {
+        let approval = self.decision.grounds().approval.as_ref()?;
+        (approval.scope == Scope::Call).then_some(&approval.request)
     }
 
     /// Whether it must be looked at again, because something that it rests on was being changed.
@@ -173,6 +193,13 @@ impl RecordJob {
             return Ok(Verdict::LimitReached);
         }
         let (goes_on, key) = (self.decision.blocked_by().is_none(), task_key(&self.decision));
+        let asked_before = self.decision.usage().questions();
+        if self.entry.is_none()
+            && asked_before < QUESTIONS_MAX
+            && batch.usage(&key)?.questions() >= QUESTIONS_MAX
+        {
+            return Ok(Verdict::LimitReached);
+        }
         if goes_on && batch.saw_more(&key, self.decision.usage())? {
             // Policy was asked what this task had seen, and meanwhile it saw more.
             return Ok(Verdict::LimitReached);
@@ -186,6 +213,11 @@ impl RecordJob {
             },
             false => None,
         };
+        if let Some(request) = self.uses_up().filter(|_| goes_on)
+            && !batch.use_approval(&key.0, request, self.decision.id(), self.decision.at())?
+        {
+            return Ok(Verdict::LimitReached);
+        }
         if goes_on && !batch.open_action(&OpenAction::of(&self.decision))? {
             return Ok(Verdict::Broken("the decision was recorded before".into()));
         }
@@ -199,7 +231,12 @@ impl RecordJob {
         let request = question.as_ref().map(|q| q.request.id.clone());
         match (&self.entry, question) {
             (Some(entry), _) => batch.append(entry)?,
-            (None, Some(question)) => question.write(batch)?,
+            (None, Some(question)) => {
+                if question.is_new {
+                    batch.ask(&key)?;
+                }
+                question.write(batch)?;
+            }
             (None, None) => return Err(Cause::Other("a decision lost its entry".into()).into()),
         }
         Ok(Verdict::Durable { request })
@@ -256,13 +293,15 @@ struct Question {
 impl Question {
     fn of(decision: &Decision, id: &RequestId, view: &View<'_>) -> Result<Self, StoreError> {
         let own = &decision.prepared().own().task;
-        let digest = decision.action().call().head;
+        let Some(digest) = decision.action().call().exact() else {
+            return Err(StoreError::document("decision", "it asks about a body that nobody has read"));
+        };
         let same = view.pending_request(&own.tenant, &own.id, &digest)?;
         let same = same.filter(|request| decision.at() < request.expires_at);
         let is_new = same.is_none();
         let request = match same {
             Some(same) => Request { count: same.count.saturating_add(1), ..same },
-            None => raise(decision, id)?,
+            None => raise(decision, id, digest)?,
         };
         let decided = event::decided(decision).with("request", &request.id);
         let decided = NewEntry::of(decided, decision.at())?;
@@ -283,60 +322,68 @@ impl Question {
     }
 }
 
-fn raise(decision: &Decision, id: &RequestId) -> Result<Request, StoreError> {
+fn raise(decision: &Decision, id: &RequestId, digest: Digest) -> Result<Request, StoreError> {
     let Outcome::Ask(terms, _) = decision.outcome() else {
         return Err(StoreError::document("decision", "it asks nobody"));
     };
-    let (own, action) = (&decision.prepared().own().task, decision.action());
-    let (Some(resource), Some(effect)) = (action.resource(), action.effect()) else {
+    let (facts, action) = (decision.prepared().facts(), decision.action());
+    let (Some(target), Some(effect)) = (&facts.target, action.effect()) else {
         return Err(StoreError::document("decision", "it asks about an unknown operation"));
     };
-    let call = action.call();
+    let (own, call) = (&decision.prepared().own().task, action.call());
     let valid_ms = i64::try_from(terms.valid_for_s.saturating_mul(1_000)).unwrap_or(i64::MAX);
+    let sent_path = call.sent_path.as_ref().unwrap_or(&call.path);
+    let asked = Asked::Call {
+        resource: target.resource.name.clone(),
+        owner: target.resource.owner.clone(),
+        operation: action.operation().clone(),
+        effect,
+        method: call.method.clone(),
+        url: format!("{}{sent_path}", call.endpoint),
+        query: call.query_shown.clone(),
+        body: match &call.body {
+            Body::Held(body) => Some((**body).clone()),
+            Body::None | Body::Streamed => None,
+        },
+    };
     Ok(Request {
         tenant: own.tenant.clone(),
         id: id.clone(),
         task: own.id.clone(),
         agent: own.agent.clone(),
-        resource: resource.clone(),
-        operation: action.operation().clone(),
-        effect,
-        summary: format!("{} {}{}", call.method, call.endpoint, call.path),
-        digest: call.head,
+        asked,
+        digest,
+        chain: facts.chain.iter().map(chain_link).collect(),
         terms: terms.clone(),
         policies: decision.grounds().policies.clone(),
+        policy_set: facts.policy_set,
         count: 1,
         raised_at: decision.at(),
         expires_at: decision.at().plus_ms(valid_ms),
+        yes: Vec::new(),
         state: RequestState::Pending,
     })
 }
 
+fn chain_link(link: &Link) -> ChainLink {
+    ChainLink {
+        task: link.task.id.clone(),
+        agent: link.agent.name.clone(),
+        owner: link.agent.owner.clone(),
+        purpose: link.task.purpose.clone(),
+        requested_by: link.task.requested_by.clone(),
+        uid: link.task.instance.process.map(|(_, uid)| uid),
+    }
+}
+
 fn raised(decision: &Decision, request: &Request) -> Event {
-    about_request("request.raised", request)
-        .with("decision", decision.id())
-        .with("operation", &request.operation)
-        .with("effect", request.effect)
-        .with("resource", &request.resource)
-        .with_list("approvers", &request.terms.approvers)
-        .with_number("quorum", request.terms.quorum.into())
-        .with_number("expires_at", u64::try_from(request.expires_at.as_ms()).unwrap_or(0))
-        .with_list("policies", &request.policies)
+    about_raised(request).with("decision", decision.id())
 }
 
 fn repeated(decision: &Decision, request: &Request) -> Event {
     about_request("request.repeated", request)
         .with("decision", decision.id())
         .with_number("repeats", request.count)
-}
-
-/// The fields that every event about a request has.
-pub(crate) fn about_request(kind: &'static str, request: &Request) -> Event {
-    Event::new(&request.tenant, kind)
-        .with("request", &request.id)
-        .with("task", &request.task)
-        .with("agent", &request.agent)
-        .with("request_digest", request.digest)
 }
 
 /// The outcome of an action, on its way into the ledger.

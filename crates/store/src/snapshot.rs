@@ -1,10 +1,11 @@
 //! Snapshots: the facts of one decision, read in one moment of the database, kept until something changes.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use accredit_core::approval::{Approval, Denial, RequestState};
 use accredit_core::facts::{Facts, Link, Prepared, Target, Usage};
 use accredit_core::host::Endpoint;
 use accredit_core::id::{TaskId, TenantName};
@@ -155,6 +156,7 @@ pub(crate) fn read(
     let target = target(view, tenant, endpoint, &mut subjects)?;
     let policy_set = view.policy_head(tenant)?;
     let policy_set = policy_set.ok_or_else(|| broken("the tenant has no policy set"))?;
+    let (approvals, denials) = answers(view, tenant, task, &mut subjects)?;
     let mut reads = Vec::with_capacity(subjects.len());
     for subject in subjects {
         if !reads.iter().any(|(seen, _)| *seen == subject) {
@@ -163,7 +165,8 @@ pub(crate) fn read(
         }
     }
     let usage = view.usage(tenant, task)?;
-    Ok(Moment { facts: Facts { tenant: tenant.clone(), chain, target, policy_set }, reads, usage })
+    let facts = Facts { tenant: tenant.clone(), chain, target, policy_set, approvals, denials };
+    Ok(Moment { facts, reads, usage })
 }
 
 fn chain(
@@ -196,6 +199,29 @@ fn chain(
         chain.push(Link { task, agent, agent_owner });
     }
     Ok(chain)
+}
+
+/// What people said yes to in this task and can be used, and what they said no to. Answers and their use are changes of the task; so is, of
+/// everybody who said yes, what they may do.
+fn answers(
+    view: &View<'_>,
+    tenant: &TenantName,
+    task: &TaskId,
+    subjects: &mut Vec<Subject>,
+) -> Result<(Vec<Approval>, Vec<Denial>), FactsError> {
+    let answered = view.answered_requests(tenant, task)?;
+    let mut people = BTreeMap::new();
+    for yes in
+        answered.iter().filter(|r| matches!(r.state, RequestState::Granted { .. })).flat_map(|r| &r.yes)
+    {
+        if !people.contains_key(&yes.by) {
+            subjects.push(Subject::operator(tenant, &yes.by));
+            people.insert(yes.by.clone(), view.operator(tenant, &yes.by)?);
+        }
+    }
+    let operator = |name: &Owner| people.get(name).cloned().flatten();
+    let approvals = answered.iter().filter_map(|request| Approval::of(request, operator)).collect();
+    Ok((approvals, answered.iter().filter_map(Denial::of).collect()))
 }
 
 fn target(

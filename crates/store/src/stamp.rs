@@ -32,6 +32,10 @@ impl Subject {
         Self(format!("owner/{tenant}/{owner}").into())
     }
 
+    pub(crate) fn operator(tenant: &TenantName, name: &Owner) -> Self {
+        Self(format!("operator/{tenant}/{name}").into())
+    }
+
     pub(crate) fn resource(tenant: &TenantName, name: &ResourceName) -> Self {
         Self(format!("resource/{tenant}/{name}").into())
     }

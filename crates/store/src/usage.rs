@@ -61,6 +61,9 @@ impl View<'_> {
         })?;
         let mut usage = Usage::default();
         rows.into_iter().for_each(|(place, used)| usage.add(place, used.calls, used.bytes));
+        let sql = "SELECT count(*) FROM request WHERE tenant = ?1 AND task = ?2";
+        let asked = self.row(sql, (tenant.as_str(), task.as_str()), |row| row.get::<u64>(0))?;
+        usage.ask(asked.unwrap_or(0));
         let sql = "SELECT sensitivity FROM seen WHERE tenant = ?1 AND task = ?2";
         for word in self.rows(sql, (tenant.as_str(), task.as_str()), |row| row.get::<String>(0))? {
             let known = Sensitivity::parse(&word);

@@ -2,14 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use accredit_core::action::{Action, Call};
+use accredit_core::action::{Action, Body, Call};
 use accredit_core::digest::Digest;
 use accredit_core::effect::Effect;
 use accredit_core::facts::{Prepared, Usage};
 use accredit_core::host::Endpoint;
 use accredit_core::id::{AgentName, InstanceId, OperationName, ResourceName, TaskId, TenantName};
 use accredit_core::policy::PolicySet;
-use accredit_core::replay::{Answered, Inputs, RecordedCall, RecordedCaller, replay};
+use accredit_core::replay::{Answered, Inputs, RecordedCall, RecordedCaller, recorded_exact, replay};
 use accredit_core::time::Timestamp;
 use accredit_identity::key::Thumbprint;
 use accredit_ledger::Entry;
@@ -65,10 +65,19 @@ fn inputs(entry: &Entry, evidence: &Evidence) -> Result<Inputs, String> {
             path: entry.text("path").unwrap_or_default().to_owned(),
             content_type: entry.text("content_type").map(str::to_owned),
             body_bytes: number(entry, "body_bytes"),
+            exact: recorded_exact(
+                digest(entry, "request_digest"),
+                digest(entry, "body_digest"),
+                number(entry, "body_bytes"),
+            ),
         },
         usage: entry.text("usage").and_then(Usage::parse).ok_or("does not say what was used before")?,
         now: Timestamp::from_ms(now),
     })
+}
+
+fn digest(entry: &Entry, field: &str) -> Option<Digest> {
+    entry.text(field).and_then(Digest::parse)
 }
 
 fn caller(entry: &Entry) -> Result<RecordedCaller, String> {
@@ -152,6 +161,8 @@ fn exceeds(entry: &Entry, prepared: &Prepared) -> Option<String> {
         head: Digest::from_bytes([0; 32]),
         content_type: None,
         body_bytes: None,
+        body: Body::Streamed,
+        query_shown: None,
         traceparent: String::new(),
     };
     let facts = prepared.facts();

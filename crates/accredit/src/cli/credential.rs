@@ -233,7 +233,7 @@ impl Uses {
     }
 }
 
-/// Uses as a table: agent, task, purpose, workflow, requester, decision, policy, status.
+/// Uses as a table: agent, task, purpose, workflow, requester, approvers, decision, policy, status.
 pub(crate) fn show_uses(out: Output, uses: &[Use]) -> Written {
     let columns = [
         "time",
@@ -242,6 +242,7 @@ pub(crate) fn show_uses(out: Output, uses: &[Use]) -> Written {
         "purpose",
         "workflow",
         "requested by",
+        "approved by",
         "request",
         "decision",
         "policies",
@@ -256,6 +257,7 @@ pub(crate) fn show_uses(out: Output, uses: &[Use]) -> Written {
             u.purpose.clone(),
             or_dash(u.workflow.as_deref()),
             or_dash(u.requested_by.as_deref()),
+            or_dash(Some(u.approved_by.join(" ")).filter(|by| !by.is_empty()).as_deref()),
             format!("{} {}{}", u.method, u.host, u.path),
             decision(u),
             if u.policies.is_empty() { u.code.clone() } else { u.policies.join(" ") },

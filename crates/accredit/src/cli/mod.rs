@@ -18,7 +18,7 @@ mod owner; //      owner ls|add|lapse
 mod policy;
 mod policy_test; //     policy show|check|apply|diff|test|who-can|replay
 mod probe; //      which clients find their way: each is run
-mod request; //    request ls|show
+mod request; //    people answer what waits
 mod resource; //   resource ls|show|add|change|retire|test
 mod revoke; //     revoke --task|--agent|--credential|--all
 mod secret; //     secret values: from a file, a descriptor or standard input, never from the command line

@@ -96,6 +96,10 @@ fn one_decision(why: &Why, made: &WhyDecision) -> Vec<Line> {
         let version = made.secret_version.map_or_else(String::new, |v| format!(", value version {v}"));
         lines.push(("credential", format!("{credential}{version}")));
     }
+    if let Some(request) = &used.approval {
+        let by = used.approved_by.join(", ");
+        lines.push(("approved by", format!("{by}   accredit request show {request}")));
+    }
     if let Some(request) = &made.request {
         lines.push(("waits for", format!("accredit request show {request}")));
     }

@@ -51,6 +51,8 @@ pub(crate) struct ServerConfig {
     pub(crate) behind_proxy: bool,
     /// How long the server says that it is not ready before it stops taking new work.
     pub(crate) drain_delay: Duration,
+    /// How long a call is held while a person is asked.
+    pub(crate) hold_calls_for: Duration,
     /// Where the durable state is.
     pub(crate) database: Database,
     /// Directory of the embedded database, or of what this replica keeps for itself.
@@ -221,6 +223,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
             .parsed("gateway", address)?
             .unwrap_or_else(|| GATEWAY.parse().expect("a literal address")),
         behind_proxy: section.flag("behind_proxy")?.unwrap_or(false),
+        hold_calls_for: section.parsed("hold_calls_for", hold_calls_for)?.unwrap_or_default(),
         drain_delay: section.parsed("drain_delay", drain_delay)?.unwrap_or_default(),
         trust_domain: section
             .parsed("trust_domain", trust_domain)?
@@ -254,6 +257,17 @@ fn drain_delay(text: &str) -> Result<Duration, String> {
     match duration::parse_s(text)? {
         seconds if seconds <= DRAIN_DELAY_S_MAX => Ok(Duration::from_secs(seconds)),
         _ => Err(format!("a stop is not announced for longer than {}", duration::show_s(DRAIN_DELAY_S_MAX))),
+    }
+}
+
+fn hold_calls_for(text: &str) -> Result<Duration, String> {
+    let most = accredit_authority::approvals::WAIT_MAX.as_secs();
+    match duration::parse_s(text)? {
+        seconds if seconds <= most => Ok(Duration::from_secs(seconds)),
+        _ => Err(format!(
+            "a call is held for at most {}: clients give up after a minute",
+            duration::show_s(most)
+        )),
     }
 }
 

@@ -300,3 +300,5 @@ fn a_refusal_says_what_to_do_next_and_names_no_secret_thing() {
     assert!(!format!("{refusal:?}").contains("secret-rule"));
     assert_eq!(weighed.grounds.policies, ["secret-rule"]);
 }
+
+mod approved;

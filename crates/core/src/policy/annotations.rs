@@ -11,6 +11,8 @@ pub const APPROVERS_MAX: usize = 16;
 pub const QUORUM_MAX: u32 = 10;
 /// Longest time that a request may stand, in seconds: a week, because nobody remembers older ones.
 pub const VALID_FOR_S_MAX: u64 = 7 * 24 * 3_600;
+/// Longest text about how something could be undone, in bytes: one sentence.
+pub const UNDO_BYTES_MAX: usize = 200;
 /// Longest id of a policy, in bytes: it stands in every decision.
 pub const ID_BYTES_MAX: usize = 128;
 
@@ -21,6 +23,9 @@ pub(crate) struct Stated {
     quorum: Option<u32>,
     valid_for_s: Option<u64>,
     per: Option<Per>,
+    passkey: bool,
+    not_owner: bool,
+    undo: Option<String>,
 }
 
 /// What is wrong with an annotation, and what to write instead.
@@ -44,8 +49,13 @@ pub(crate) fn read<'a>(annotations: impl Iterator<Item = (&'a str, &'a str)>) ->
             "quorum" => quorum(value).map(|v| read.stated.quorum = Some(v)),
             "valid_for" => valid_for(value).map(|v| read.stated.valid_for_s = Some(v)),
             "per" => per(value).map(|v| read.stated.per = Some(v)),
+            "step_up" => step_up(value).map(|()| read.stated.passkey = true),
+            "not" => not(value).map(|()| read.stated.not_owner = true),
+            "undo" => undo(value).map(|v| read.stated.undo = Some(v)),
             "note" | "description" => Ok(()),
-            _ => Err("known annotations: @id, @note, @description, @approvers, @quorum, @valid_for, @per"),
+            _ => Err(
+                "known annotations: @id, @note, @description, @approvers, @quorum, @valid_for, @per, @step_up, @not, @undo",
+            ),
         };
         if let Err(help) = taken {
             let known = !help.starts_with("known");
@@ -79,6 +89,9 @@ impl Stated {
             quorum: stated.iter().filter_map(|s| s.quorum).max().unwrap_or(1),
             valid_for_s: stated.iter().filter_map(|s| s.valid_for_s).min().unwrap_or(VALID_FOR_S_DEFAULT),
             per: if whole_task { Per::Task } else { Per::Action },
+            passkey: stated.iter().any(|s| s.passkey),
+            not_owner: stated.iter().any(|s| s.not_owner),
+            undo: stated.iter().find_map(|s| s.undo.clone()),
         }
     }
 }
@@ -129,6 +142,24 @@ fn per(value: &str) -> Result<Per, &'static str> {
         "action" => Ok(Per::Action),
         "task" => Ok(Per::Task),
         _ => Err("write `@per(\"action\")` or `@per(\"task\")`"),
+    }
+}
+
+fn step_up(value: &str) -> Result<(), &'static str> {
+    if value == "passkey" { Ok(()) } else { Err("write `@step_up(\"passkey\")`") }
+}
+
+fn not(value: &str) -> Result<(), &'static str> {
+    let help = "write `@not(\"owner\")`; whoever asked for the task can never answer";
+    if value == "owner" { Ok(()) } else { Err(help) }
+}
+
+fn undo(value: &str) -> Result<String, &'static str> {
+    let fits = (1..=UNDO_BYTES_MAX).contains(&value.len()) && !value.chars().any(|c| misleading(c).is_some());
+    if fits {
+        Ok(value.to_owned())
+    } else {
+        Err("say in at most 200 bytes of plain text how it can be undone")
     }
 }
 

@@ -140,21 +140,24 @@ impl PolicySet {
     ) -> (Verdict, Grounds) {
         let Evaluation { allowed, mut determining, errors, .. } = plain;
         if !errors.is_empty() {
-            return (Verdict::Unsure, Grounds { policies: determining, errors });
+            return (Verdict::Unsure, Grounds { policies: determining, errors, approval: None });
         }
         if allowed {
-            return (Verdict::Allow, Grounds { policies: determining, errors });
+            return (Verdict::Allow, Grounds { policies: determining, errors, approval: None });
         }
         let approved = approved();
         if !approved.allowed {
-            return (Verdict::Deny, Grounds { policies: determining, errors: approved.errors });
+            return (
+                Verdict::Deny,
+                Grounds { policies: determining, errors: approved.errors, approval: None },
+            );
         }
         // The forbids that an approval lifts, and the permits that it brings.
         determining.extend(approved.determining);
         determining.sort();
         determining.dedup();
         let terms = Stated::together(determining.iter().filter_map(|id| self.rule(id)).map(Rule::stated));
-        (Verdict::Ask(terms), Grounds { policies: determining, errors })
+        (Verdict::Ask(terms), Grounds { policies: determining, errors, approval: None })
     }
 }
 

@@ -5,7 +5,7 @@ use accredit_identity::caller::Attestation;
 use accredit_identity::id::{InstanceId, TaskId, TemplateName};
 use accredit_identity::key::Thumbprint;
 
-use crate::action::{Action, Call};
+use crate::action::{Action, Body, Call};
 use crate::agent::{Agent, AgentStatus};
 use crate::boundary::{Boundary, Grant};
 use crate::decide::{Who, weigh};
@@ -131,7 +131,14 @@ impl Situation<'_> {
         let resource = Resource { credential: None, ..self.resource.clone() };
         let link = Link { task: self.task(), agent, agent_owner: Standing::Active };
         let target = Target { resource, owner: Standing::Active, credential: None };
-        Facts { tenant: self.agent.tenant.clone(), chain: vec![link], target: Some(target), policy_set }
+        Facts {
+            tenant: self.agent.tenant.clone(),
+            chain: vec![link],
+            target: Some(target),
+            policy_set,
+            approvals: Vec::new(),
+            denials: Vec::new(),
+        }
     }
 
     fn task(&self) -> Task {
@@ -170,6 +177,8 @@ impl Situation<'_> {
             head: Digest::from_bytes([0; 32]),
             content_type,
             body_bytes,
+            body: Body::None,
+            query_shown: None,
             traceparent: String::new(),
         };
         Action::new(call, Some(self.resource))

@@ -119,6 +119,7 @@ pub(crate) async fn world(upstream: Upstream, mode: Mode) -> World {
         templates: Vec::new(),
         task_ttl_s_max: 3_600,
         default_mode: Mode::Enforce,
+        hold_for: Duration::ZERO,
         queue_max: 10_000,
         witnesses: Vec::new(),
     };

@@ -109,6 +109,7 @@ impl Plane {
             }],
             task_ttl_s_max: 3_600,
             default_mode: Mode::Enforce,
+            hold_for: std::time::Duration::ZERO,
             queue_max: 256,
             witnesses: Vec::new(),
         };

@@ -6,19 +6,20 @@ mod facts; //       what decisions were made from
 mod holds; //       which runners hold their tasks
 mod meta; //        single values of the installation
 mod once; //        what may be used once: join tokens and proofs
-mod operators; //   sign-in links and sessions of people
+mod operators; //   people, their roles and groups
 mod owners; //      who answers
 mod policies; //    policy sets and which one is in force
 mod requests; //    requests for a person's answer
 mod resources; //   what is protected
 mod sealed; //      sealed values and signing keys, opaque
+mod sessions; //    sign-in links of people, and the sessions that they become
 mod tasks; //       units of authority
 mod tenants; //     whose worlds there are
 
 pub use agents::AgentKey;
 pub use once::JoinToken;
-pub use operators::{OperatorLink, OperatorSession, Transport};
 pub use policies::PolicySetRow;
 pub use requests::{REQUESTS_MAX, RequestFilter, RequestStatus};
 pub use sealed::{SealedValue, SigningKeyRow};
+pub use sessions::{OperatorLink, OperatorSession, Transport};
 pub use tasks::{TASKS_MAX, TaskFilter, TaskStatus};

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use accredit_core::digest::Digest;
 use accredit_core::facts::{Prepared, Usage};
-use accredit_core::id::{TaskId, TenantName};
+use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::resource::Sensitivity;
+use accredit_core::time::Timestamp;
 use tokio::runtime::Handle;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
@@ -428,6 +429,22 @@ impl Recording for Bulk<'_> {
     /// Decisions that let a task see more are written by the writer of changes.
     fn see(&mut self, _: &TaskKey, _: Sensitivity) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    /// Decisions that ask somebody are written by the writer of changes.
+    fn ask(&mut self, _: &TaskKey) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// So are those that use an answer up; one that came here is not recorded.
+    fn use_approval(
+        &mut self,
+        _: &TenantName,
+        _: &RequestId,
+        _: &DecisionId,
+        _: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(false)
     }
 
     fn use_once(&mut self, kind: &'static str, hash: &str, _: i64) -> Result<bool, StoreError> {

@@ -25,11 +25,14 @@ struct Migration {
 }
 
 /// Every migration, in order; the first has number 1.
-const MIGRATIONS: [Migration; 1] =
-    [Migration { sql: include_str!("../../migrations/postgres/0001.sql"), works_from: 1 }];
+const MIGRATIONS: [Migration; 2] = [
+    Migration { sql: include_str!("../../migrations/postgres/0001.sql"), works_from: 1 },
+    // A program that knows only the first refuses what it cannot read: answers to requests.
+    Migration { sql: include_str!("../../migrations/postgres/0002.sql"), works_from: 1 },
+];
 
 /// What the service may do, table by table. Entries, their places and checkpoints are never changed or removed.
-const GRANTS: [(&str, &str); 29] = [
+const GRANTS: [(&str, &str); 30] = [
     ("tenant", "SELECT, INSERT"),
     ("stamp", "SELECT, INSERT, UPDATE"),
     ("task", "SELECT, INSERT, UPDATE"),
@@ -43,6 +46,7 @@ const GRANTS: [(&str, &str); 29] = [
     ("meta", "SELECT, INSERT, UPDATE, DELETE"),
     ("signing_key", "SELECT, INSERT, UPDATE"),
     ("join_token", "SELECT, INSERT, UPDATE"),
+    ("operator", "SELECT, INSERT, UPDATE"),
     ("operator_link", "SELECT, INSERT, UPDATE, DELETE"),
     ("operator_session", "SELECT, INSERT, UPDATE, DELETE"),
     ("used_once", "SELECT, INSERT, DELETE"),

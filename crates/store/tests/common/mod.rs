@@ -358,6 +358,8 @@ impl World {
             head: Digest::of(format!("{method} {path}").as_bytes()),
             content_type: None,
             body_bytes: Some(7),
+            body: accredit_core::action::Body::None,
+            query_shown: None,
             traceparent: String::new(),
         };
         decide(Question {
