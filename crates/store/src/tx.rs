@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 
 use crate::error::StoreError;
 use crate::ledger::entries::NewEntry;
-use crate::postgres::Cut;
+use crate::postgres::{Cut, raise};
 use crate::sql::Conn;
 use crate::stamp::Subject;
 use crate::view::View;
@@ -90,10 +90,15 @@ impl<'c> Tx<'c> {
 
     /// Raises the version of a subject: no decision made before this change can be recorded after it.
     pub(crate) fn bump(&mut self, subject: Subject) -> Result<(), StoreError> {
-        let sql = "INSERT INTO stamp (subject, version) VALUES (?1, 1)
-            ON CONFLICT (subject) DO UPDATE SET version = stamp.version + 1 RETURNING version";
-        let version: Option<u64> = self.view.row(sql, [subject.as_str()], |row| row.get(0))?;
-        self.bumps.push((subject, version.unwrap_or(1)));
+        let version = match self.view.conn() {
+            Conn::Sqlite(_) => {
+                let sql = "INSERT INTO stamp (subject, version) VALUES (?1, 1)
+                    ON CONFLICT (subject) DO UPDATE SET version = stamp.version + 1 RETURNING version";
+                self.view.row(sql, [subject.as_str()], |row| row.get(0))?.unwrap_or(1)
+            }
+            Conn::Postgres(_) => raise(&self.view, &subject)?,
+        };
+        self.bumps.push((subject, version));
         Ok(())
     }
 }

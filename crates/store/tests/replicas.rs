@@ -94,6 +94,50 @@ fn a_change_that_cuts_returns_when_every_replica_has_cut_or_has_given_itself_up(
     });
 }
 
+// case: REV-01, REV-02
+#[test]
+fn a_task_that_all_replicas_use_without_a_pause_is_ended_all_the_same() {
+    let place = Place::shared();
+    // Each commit takes as long as on a slow disk: so that something is always shared.
+    for slow in ["commit_delay = 100000", "commit_siblings = 0"] {
+        Cluster::shared().admin(&format!("ALTER DATABASE {} SET {slow}", database(&place).name()));
+    }
+    run(async {
+        let one = World::on(place.open().await, "acme").await;
+        let worlds = [one.clone(), elsewhere(&one, &place).await, elsewhere(&one, &place).await];
+        for world in &worlds {
+            tokio::spawn(carry_out(world.store.cut_orders().expect("nobody else takes them")));
+        }
+        for _ in 0..3 {
+            let task = one.start(&["github: *"]).await;
+            let caller = one.caller(&task);
+            assert!(one.use_once(&caller, &task, "GET", "/").await.permit().is_ok());
+            let users: Vec<_> = (0..24)
+                .map(|user| {
+                    let (world, task, caller) = (worlds[user % 3].clone(), task.clone(), caller.clone());
+                    tokio::spawn(async move {
+                        let mut used = 0;
+                        while world.use_once(&caller, &task, "GET", "/").await.permit().is_ok() {
+                            used += 1;
+                        }
+                        used
+                    })
+                })
+                .collect();
+            tokio::time::sleep(Duration::from_millis(1_000)).await;
+            let begun = Instant::now();
+            one.end(&task).await.expect("ended");
+            let took = begun.elapsed();
+            let mut used = 0;
+            for user in users {
+                used += user.await.expect("no panic");
+            }
+            assert!(took < Duration::from_secs(2), "{took:?} while it was used {used} times");
+            assert!(used > 24, "it was in use");
+        }
+    });
+}
+
 // case: FLT-08
 #[test]
 fn uses_of_two_replicas_that_race_changes_are_each_before_or_after() {

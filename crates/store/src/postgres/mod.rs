@@ -8,6 +8,7 @@ mod records; //  the writer of decisions and outcomes
 mod replicas; // who works on it, and what is to be cut everywhere
 mod schema; //   the schema and its history
 mod session; //  sessions that write
+mod stamps; //   how uses and changes share versions
 
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub use replicas::{Cut, CutOrder, STALE_AFTER};
 pub(crate) use schema::{SCHEMA, check as check_schema};
 pub use schema::{SchemaError, prepare};
 use session::Backend;
+pub(crate) use stamps::raise;
 
 /// A shared database, as one replica works on it.
 pub(crate) struct Postgres {

@@ -16,6 +16,7 @@ use tokio_postgres::{Client, Row, Statement};
 
 use super::address::Address;
 use super::session::{Backend, open_writer};
+use super::stamps::SHARE;
 use crate::batch::{Known, TaskKey};
 use crate::error::{Cause, StoreError};
 use crate::ledger::entries::NewEntry;
@@ -180,8 +181,6 @@ struct Written {
     facts: Vec<(TenantName, Digest)>,
 }
 
-const LOCK: &str =
-    "SELECT subject, version FROM stamp WHERE subject = ANY (?1) ORDER BY subject FOR SHARE SKIP LOCKED";
 const LOOK: &str = "SELECT subject FROM stamp WHERE subject = ANY (?1)";
 const FIRST_USE: &str = "INSERT INTO usage (tenant, task, place, calls, bytes)
     SELECT tenant, task, place, 0, 0
@@ -218,7 +217,7 @@ impl<'c> Bulk<'c> {
         let limited = three(needs.limited.iter().map(|(t, k, p)| (t, k, *p)));
         let closing: (Vec<&str>, Vec<&str>) =
             needs.closing.iter().map(|(tenant, decision)| (tenant.as_str(), decision.as_str())).unzip();
-        let lock = Ask::new(session, LOCK, !subjects.is_empty(), vec![&subjects])?;
+        let lock = Ask::new(session, SHARE, !subjects.is_empty(), vec![&subjects])?;
         let keys: Vec<&(dyn ToSql + Sync)> = vec![&limited.0, &limited.1, &limited.2];
         let first_use = Ask::new(session, FIRST_USE, !limited.0.is_empty(), keys.clone())?;
         let used = Ask::new(session, USED, !limited.0.is_empty(), keys)?;
