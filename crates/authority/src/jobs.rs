@@ -155,7 +155,14 @@ impl Authority {
     /// Settles what replicas left open that are gone.
     async fn settle_lost(&self) -> Result<(), Fault> {
         let store = self.store.of_installation();
-        while store.change(|tx| Ok::<_, Fault>(tx.settle_lost()?)).await? > 0 {}
+        for lost in store.lost_replicas() {
+            loop {
+                let lost = lost.clone();
+                if store.change(move |tx| Ok::<_, Fault>(tx.settle_lost(&lost)?)).await? == 0 {
+                    break;
+                }
+            }
+        }
         Ok(())
     }
 

@@ -48,7 +48,7 @@ pub use ledger::{
     ENTRIES_MAX, EntryFilter, Fork, ForkKind, HeadFileError, INTEGRATE_MAX, SignError, SignedHead,
     StoredEntry, TreeHead, VerifyAllError,
 };
-pub use postgres::{Address, AddressError, Cut, CutOrder, STALE_AFTER, SchemaError, prepare};
+pub use postgres::{Address, AddressError, Cut, CutOrder, Lost, STALE_AFTER, SchemaError, prepare};
 pub use record::Settled;
 pub use scope::Scope;
 pub use snapshot::{SNAPSHOTS_MAX, Snapshot};

@@ -22,15 +22,14 @@ use tokio::sync::oneshot;
 use crate::batch::TaskKey;
 use crate::error::{Cause, RecordError, StoreError};
 use crate::ledger::entries::NewEntry;
-use crate::sql::{Conn, Row};
+use crate::postgres::Lost;
+use crate::sql::Row;
 use crate::stamp::{Stamp, Subject};
 use crate::tx::{Tx, now};
 use crate::view::View;
 
 /// How long a decision waits for a change of something that it rests on. Changes take milliseconds.
 const CHANGE_TIME_MAX: Duration = Duration::from_secs(2);
-/// How long a replica is not heard of before what it let out is settled for it: well after it has cut it.
-const LOST_AFTER: Duration = Duration::from_secs(10);
 /// Most actions that one transaction of the recovery settles.
 const RECOVER_MAX: usize = 1_000;
 
@@ -527,33 +526,27 @@ pub(crate) fn recover(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
     Ok(open.len())
 }
 
-/// Settles actions of replicas that have not been heard of for so long that they have given themselves up. Gives how
-/// many; call until it gives 0. The last of them takes the replica off the list.
-pub(crate) fn settle_lost(tx: &mut Tx<'_>) -> Result<usize, StoreError> {
-    let lost = "SELECT id FROM replica WHERE seen < clock_timestamp() - CAST(?1 AS BIGINT) * INTERVAL '1 millisecond'";
-    let lost_ms = i64::try_from(LOST_AFTER.as_millis()).unwrap_or(i64::MAX);
-    let sql = format!("{} WHERE replica IN ({lost}) LIMIT {RECOVER_MAX}", OpenAction::COLUMNS);
-    let open = tx.rows(&sql, [lost_ms], OpenAction::read)?;
-    for action in &open {
-        action.close(tx, "replica_lost")?;
-    }
-    if open.is_empty() {
-        let empty = "NOT EXISTS (SELECT 1 FROM open_action WHERE open_action.replica = replica.id)";
-        tx.execute(&format!("DELETE FROM replica WHERE id IN ({lost}) AND {empty}"), [lost_ms])?;
-    }
-    Ok(open.len())
-}
-
 impl Tx<'_> {
-    /// Settles as unknown what replicas left open that are gone, a part of it; gives how much. Call until it gives 0.
+    /// Settles as unknown what a replica left open that is gone, a part of it; gives how much. Call until it gives 0: then
+    /// the replica is off the list. One that was heard of since is left alone.
     ///
     /// # Errors
     /// [`StoreError`] when the database fails.
-    pub fn settle_lost(&mut self) -> Result<usize, StoreError> {
-        match self.conn() {
-            Conn::Sqlite(_) => Ok(0),
-            Conn::Postgres(_) => settle_lost(self),
+    pub fn settle_lost(&mut self, lost: &Lost) -> Result<usize, StoreError> {
+        // Locked: it is not heard of before this is over.
+        let sql = "SELECT id FROM replica WHERE id = ?1 AND CAST(xmin AS TEXT) = ?2 FOR UPDATE";
+        let id: Option<String> =
+            self.row(sql, (lost.replica.as_str(), lost.mark.as_str()), |row| row.get(0))?;
+        let Some(id) = id else { return Ok(0) };
+        let sql = format!("{} WHERE replica = ?1 LIMIT {RECOVER_MAX}", OpenAction::COLUMNS);
+        let open = self.rows(&sql, [id.as_str()], OpenAction::read)?;
+        for action in &open {
+            action.close(self, "replica_lost")?;
         }
+        if open.is_empty() {
+            self.execute("DELETE FROM replica WHERE id = ?1", [id.as_str()])?;
+        }
+        Ok(open.len())
     }
 }
 

@@ -23,7 +23,7 @@ use crate::ledger::fork::{self, Fork, ForkKind};
 use crate::ledger::head::HeadFile;
 use crate::ledger::tree;
 use crate::once::OnceJob;
-use crate::postgres::{Address, CutOrder, Postgres, SchemaError};
+use crate::postgres::{Address, CutOrder, Lost, Postgres, SchemaError};
 use crate::queue::{Queue, Refused};
 use crate::record::{self, RecordJob, Settled};
 use crate::scope::Scope;
@@ -459,6 +459,15 @@ impl Store {
         match &*self.inner.backend {
             Backend::Sqlite(_) => None,
             Backend::Postgres(postgres) => postgres.replicas().orders(),
+        }
+    }
+
+    /// Replicas that are gone: what they left open is to be settled.
+    #[must_use]
+    pub fn lost_replicas(&self) -> Vec<Lost> {
+        match &*self.inner.backend {
+            Backend::Sqlite(_) => Vec::new(),
+            Backend::Postgres(postgres) => postgres.replicas().lost(),
         }
     }
 

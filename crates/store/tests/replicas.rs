@@ -94,6 +94,93 @@ fn a_change_that_cuts_returns_when_every_replica_has_cut_or_has_given_itself_up(
     });
 }
 
+// case: REV-02, FLT-06, FLT-08
+#[test]
+fn a_replica_is_given_up_by_the_clocks_of_the_others_and_not_by_that_of_the_database() {
+    let place = Place::shared();
+    run(async {
+        let world = World::on(place.open().await, "acme").await;
+        let database = database(&place);
+        let suspend = async || {
+            let held = agent(&world.tenant).suspend(Reason::parse("test").expect("a reason"), now());
+            let begun = Instant::now();
+            let change = world.store.change_and_cut(move |tx| tx.put_agent(&held)).await;
+            (change.expect("suspended").1, begun.elapsed())
+        };
+        // The clock of the database went ahead by an hour after a replica was last heard of, or back.
+        for (ghost, seen) in [("ahead", "- INTERVAL '1 hour'"), ("back", "+ INTERVAL '1 hour'")] {
+            let enter = format!(
+                "INSERT INTO accredit.replica (id, seen, cuts) VALUES ('{ghost}', clock_timestamp() {seen}, 0)"
+            );
+            Cluster::shared().admin_in(database, &enter);
+            let (pending, took) = suspend().await;
+            assert_eq!(pending, 0, "{ghost}: it has given itself up");
+            assert!(took > Duration::from_millis(4_500), "{ghost}: it may be there: {took:?}");
+            assert!(took < Duration::from_millis(6_500), "{ghost}: {took:?}");
+            let (pending, took) = suspend().await;
+            assert!(pending == 0 && took < Duration::from_secs(1), "{ghost}: it is known: {took:?}");
+            let lost = format!("{:?}", world.store.lost_replicas());
+            assert!(!lost.contains(ghost), "not for so long that it is gone: {lost}");
+        }
+        let begun = Instant::now();
+        while world.store.lost_replicas().len() < 2 {
+            assert!(begun.elapsed() < Duration::from_secs(8), "they are gone by now");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        // One of them comes back at the last moment: what it has let out is its own.
+        Cluster::shared().admin_in(database, "UPDATE accredit.replica SET seen = seen WHERE id = 'back'");
+        for lost in world.store.lost_replicas() {
+            let settled = world.store.change(move |tx| tx.settle_lost(&lost)).await;
+            assert_eq!(settled.expect("settled"), 0);
+        }
+        let left = "SELECT id FROM accredit.replica WHERE id IN ('ahead', 'back')";
+        assert_eq!(Cluster::shared().admin_in(database, left).trim(), "back");
+        // One that is there and does not carry out what it is ordered is not taken for gone.
+        let over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let beat = "UPDATE accredit.replica SET seen = seen WHERE id = 'back'";
+                    Cluster::shared().admin_in(database, beat);
+                    std::thread::sleep(Duration::from_millis(200));
+                }
+            });
+            let (pending, took) =
+                tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(suspend()));
+            over.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert!(pending == 1 && took > Duration::from_secs(6), "{pending}, {took:?}");
+        });
+    });
+}
+
+// case: FLT-06
+#[test]
+fn a_lease_runs_out_by_the_clocks_of_the_others_and_not_by_that_of_the_database() {
+    let place = Place::shared();
+    run(async {
+        let world = World::on(place.open().await, "acme").await;
+        let database = database(&place);
+        assert!(world.store.leads().await.expect("read"), "nobody else does");
+        Cluster::shared().admin_in(database, "INSERT INTO accredit.replica (id, cuts) VALUES ('ghost', 0)");
+        for until in ["- INTERVAL '1 hour'", "+ INTERVAL '1 hour'"] {
+            let taken = format!(
+                "UPDATE accredit.leader SET holder = 'ghost', token = token + 1, until = clock_timestamp() {until}"
+            );
+            Cluster::shared().admin_in(database, &taken);
+            let begun = Instant::now();
+            while !world.store.leads().await.expect("read") {
+                assert!(begun.elapsed() < Duration::from_secs(5), "the lease has run out");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            assert!(begun.elapsed() > Duration::from_millis(2_900), "it runs: {:?}", begun.elapsed());
+        }
+        let taken = "UPDATE accredit.leader SET holder = 'ghost', token = token + 1;
+            DELETE FROM accredit.replica WHERE id = 'ghost'";
+        Cluster::shared().admin_in(database, taken);
+        assert!(world.store.leads().await.expect("read"), "whoever has left leads no more");
+    });
+}
+
 // case: REV-01, REV-02
 #[test]
 fn a_task_that_all_replicas_use_without_a_pause_is_ended_all_the_same() {

@@ -51,8 +51,9 @@ pub(super) fn into_server(
     must_be_empty(&session, address)?;
     same_schema(file, &session)?;
     session.tell(
-        "INSERT INTO replica (id, seen, cuts) VALUES ($1, TIMESTAMPTZ '2000-01-01 00:00:00+00', 0)",
-        &[&LEFT_BY],
+        // Nothing goes on there that could be cut: no revocation waits for it.
+        "INSERT INTO replica (id, seen, cuts) VALUES ($1, TIMESTAMPTZ '2000-01-01 00:00:00+00', $2)",
+        &[&LEFT_BY, &i64::MAX],
     )?;
     let mut copying = Copying { file, session: &session, rows: 0, progress, last: None };
     for table in tables(file)? {

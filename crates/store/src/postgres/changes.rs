@@ -2,11 +2,13 @@
 //! database, so that a use case reads and writes as if it were alone, as it does with SQLite.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::runtime::Handle;
 
 use super::address::Address;
-use super::session::{Backend, open_writer};
+use super::replicas::Hearing;
+use super::session::{Backend, STATEMENT_MS_MAX, open_writer};
 use crate::batch::Known;
 use crate::error::{Cause, StoreError};
 use crate::shared::Shared;
@@ -15,6 +17,13 @@ use crate::writer::{Command, Database, one_at_a_time};
 
 /// Key of the lock that changes take.
 const CHANGE_LOCK: i64 = 0x6163_6372_6368_616e;
+
+/// How long a replica waits for its turn to change something, in milliseconds. Turns are taken in the order in which they
+/// were asked for, and each may last as long as its statements may: on a disk that takes long to flush, some replicas
+/// before this one make it slow, and must not make it fail.
+const TURN_MS_MAX: u64 = 20_000;
+/// How much later than the database this side gives up.
+const LATER: Duration = Duration::from_secs(1);
 
 /// What keeps every other change away until the end of the transaction.
 pub(crate) fn alone() -> String {
@@ -26,6 +35,8 @@ pub(crate) struct Changes {
     pub(crate) runtime: Handle,
     /// The name of this replica, for what it leaves behind.
     pub(crate) replica: Arc<str>,
+    /// A turn is awaited for as long as this replica is heard of.
+    pub(crate) hearing: Hearing,
     pub(crate) last: Backend,
 }
 
@@ -51,7 +62,13 @@ impl Database for Changes {
     }
 
     fn begin(&self, connection: &PgSession) -> Result<(), StoreError> {
-        connection.run(&format!("BEGIN; SET LOCAL accredit.tenants = '*'; {}", alone()))
+        let begin = format!(
+            "BEGIN; SET LOCAL accredit.tenants = '*'; SET LOCAL statement_timeout = {TURN_MS_MAX}; {};
+            SET LOCAL statement_timeout = {STATEMENT_MS_MAX}",
+            alone()
+        );
+        let max = Duration::from_millis(TURN_MS_MAX) + LATER;
+        connection.run_after_others(&begin, max, || !self.hearing.is_lost())
     }
 
     fn commit(&self, connection: &PgSession) -> Result<(), StoreError> {

@@ -1,8 +1,10 @@
 //! Places in the ledger. Any number of replicas append; one of them, the leader, gives what has arrived its place in the
-//! tree, and keeps checkpoints. It leads for as long as its lease runs by the clock of the database, and each of its
-//! transactions begins by making sure that nobody has taken over: a deposed leader writes nothing.
+//! tree, and keeps checkpoints. Each of its transactions renews its lease, and begins by making sure that nobody has taken
+//! over: a deposed leader writes nothing. Another replica takes over when it has seen the lease unchanged for as long as
+//! it runs, by its own clock, or when the leader has left.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use accredit_core::time::Timestamp;
 use accredit_ledger::Entry;
@@ -12,6 +14,7 @@ use tokio::runtime::Handle;
 
 use super::address::Address;
 use super::session::{Backend, open_writer};
+use super::sighting::Sighting;
 use crate::error::{Cause, StoreError};
 use crate::ledger::checkpoint::SignedHead;
 use crate::ledger::entries::columns;
@@ -19,8 +22,8 @@ use crate::ledger::tree::TreeHead;
 use crate::sql::{Conn, PgSession};
 use crate::view::View;
 
-/// How long the leader leads without being heard of, in milliseconds: how long the ledger waits when one dies.
-const LEASE_MS: i64 = 3_000;
+/// How long the leader leads without being heard of: how long the ledger waits when one dies.
+const LEASE: Duration = Duration::from_secs(3);
 /// Most entries that get their place in one step: their rows are written in one statement.
 const STEP_MAX: usize = 2_048;
 
@@ -29,7 +32,15 @@ pub(crate) struct Leader {
     runtime: Handle,
     replica: Arc<str>,
     last: Backend,
-    session: Mutex<Option<PgSession>>,
+    kept: Mutex<Kept>,
+}
+
+/// What a leader, or one that would be, keeps between its transactions.
+#[derive(Default)]
+struct Kept {
+    session: Option<PgSession>,
+    /// The lease of another replica.
+    lease: Option<Sighting>,
 }
 
 /// What a leader did.
@@ -40,9 +51,13 @@ pub(crate) enum Led<T> {
     ByAnother,
 }
 
+/// `until` is for replicas of the version before, and for people. The mark of the lease is the transaction that renewed
+/// it last, $3 the one that was seen for so long that it has run out.
 const LEAD: &str = "UPDATE leader SET holder = $1, token = token + CASE WHEN holder = $1 THEN 0 ELSE 1 END,
         until = clock_timestamp() + CAST($2 AS BIGINT) * INTERVAL '1 millisecond'
-    WHERE id = 1 AND (holder = $1 OR until < clock_timestamp()) RETURNING token";
+    WHERE id = 1 AND (holder = $1 OR CAST(xmin AS TEXT) = $3
+        OR NOT EXISTS (SELECT 1 FROM replica WHERE replica.id = leader.holder)) RETURNING token";
+const LEASED: &str = "SELECT CAST(xmin AS TEXT) FROM leader WHERE id = 1";
 const ARRIVED: &str = "SELECT arrival.era, CAST(arrival.tx AS TEXT), arrival.n, arrival.body
     FROM arrival, tree
     WHERE tree.id = 1 AND (arrival.era, arrival.tx, arrival.n) > (tree.last_era, tree.last_tx, tree.last_n)
@@ -68,7 +83,7 @@ const CHECKPOINT: &str = "INSERT INTO checkpoint (size, epoch, root, note, at)
 
 impl Leader {
     pub(crate) fn new(address: Arc<Address>, runtime: Handle, replica: Arc<str>) -> Self {
-        Self { address, runtime, replica, last: Backend::default(), session: Mutex::new(None) }
+        Self { address, runtime, replica, last: Backend::default(), kept: Mutex::default() }
     }
 
     /// Takes the lead, if nobody else has it, or goes on leading.
@@ -116,14 +131,14 @@ impl Leader {
         &self,
         work: impl FnOnce(&PgSession) -> Result<T, StoreError>,
     ) -> Result<Led<T>, StoreError> {
-        let mut kept = self.session.lock().unwrap_or_else(PoisonError::into_inner);
-        let session = match kept.take().filter(|session| !session.is_closed()) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let session = match kept.session.take().filter(|session| !session.is_closed()) {
             Some(session) => session,
             None => open_writer(&self.address, &self.runtime, &self.replica, "accredit ledger", &self.last)?,
         };
-        let done = in_transaction(&session, &self.replica, work);
+        let done = in_transaction(&session, &self.replica, &mut kept.lease, work);
         if !matches!(done, Err(StoreError::Unavailable(_))) {
-            *kept = Some(session);
+            kept.session = Some(session);
         }
         done
     }
@@ -132,11 +147,11 @@ impl Leader {
 fn in_transaction<T>(
     session: &PgSession,
     replica: &str,
+    lease: &mut Option<Sighting>,
     work: impl FnOnce(&PgSession) -> Result<T, StoreError>,
 ) -> Result<Led<T>, StoreError> {
     session.run("BEGIN; SET LOCAL accredit.tenants = '*'")?;
-    let led = session.ask(LEAD, &[&replica, &LEASE_MS]).map(|rows| !rows.is_empty());
-    let done = match led {
+    let done = match lead(session, replica, lease) {
         Ok(true) => work(session).map(Led::Done),
         Ok(false) => Ok(Led::ByAnother),
         Err(error) => Err(error),
@@ -150,6 +165,23 @@ fn in_transaction<T>(
             Err(error)
         }
     }
+}
+
+/// Renews the lease or takes it over. Whether this replica leads until the end of the transaction; if not, it notes how
+/// long the lease of the one that does has not been renewed.
+fn lead(session: &PgSession, replica: &str, lease: &mut Option<Sighting>) -> Result<bool, StoreError> {
+    let run_out = lease.as_ref().filter(|seen| seen.unchanged() >= LEASE).map_or("", Sighting::mark);
+    let lease_ms = i64::try_from(LEASE.as_millis()).unwrap_or(i64::MAX);
+    if !session.ask(LEAD, &[&replica, &lease_ms, &run_out])?.is_empty() {
+        *lease = None;
+        return Ok(true);
+    }
+    let asked = Instant::now();
+    for row in &session.ask(LEASED, &[])? {
+        let mark: String = row.try_get(0)?;
+        lease.get_or_insert_with(|| Sighting::of(&mark)).again(&mark, asked);
+    }
+    Ok(false)
 }
 
 /// An entry that has arrived and gets its place.

@@ -8,7 +8,8 @@ mod records; //  the writer of decisions and outcomes
 mod replicas; // who works on it, and what is to be cut everywhere
 mod schema; //   the schema and its history
 mod session; //  sessions that write
-mod stamps; //   how uses and changes share versions
+mod sighting;
+mod stamps; //   how uses and changes share versions // what others renew, by this replica's own clock
 
 use std::sync::Arc;
 
@@ -22,7 +23,7 @@ pub(crate) use leader::{Leader, Led, Placed, place};
 use pool::PgPool;
 use records::Records;
 pub(crate) use replicas::Replicas;
-pub use replicas::{Cut, CutOrder, STALE_AFTER};
+pub use replicas::{Cut, CutOrder, Lost, STALE_AFTER};
 pub(crate) use schema::{SCHEMA, check as check_schema};
 pub use schema::{SchemaError, prepare};
 use session::Backend;
@@ -62,6 +63,7 @@ impl Postgres {
             address: address(),
             runtime: runtime.clone(),
             replica: replica(),
+            hearing: self.replicas.hearing(),
             last: Backend::default(),
         };
         let records = Records {

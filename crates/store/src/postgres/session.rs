@@ -12,7 +12,7 @@ use crate::sql::PgSession;
 
 /// How long a statement of a writer may take, in milliseconds: less than its answer is waited for, so that the
 /// database gives up first.
-const STATEMENT_MS_MAX: &str = "4000";
+pub(super) const STATEMENT_MS_MAX: &str = "4000";
 /// How long a transaction may stand still, in milliseconds: a replica that was paused must not hold its locks.
 const STANDSTILL_MS_MAX: &str = "2000";
 /// How long the end of an earlier session is waited for.

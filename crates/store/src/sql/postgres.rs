@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use tokio::runtime::Handle;
@@ -21,6 +21,8 @@ pub(crate) use tokio_postgres::Row as PgRow;
 pub(crate) const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
 /// Statements kept prepared per session: more than the crate has texts, searches with their variants included.
 const STATEMENTS_MAX: usize = 512;
+/// How often it is looked whether an answer that may take long is still worth waiting for.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// One session. It is lost for good after an error of the connection; whoever owns it opens another.
 pub(crate) struct PgSession {
@@ -49,6 +51,31 @@ impl PgSession {
         match self.runtime.block_on(within) {
             Ok(answer) => Ok(answer?),
             Err(_) => Err(Cause::Unreachable("it did not answer in time".into()).into()),
+        }
+    }
+
+    /// Runs statements that may wait for others for up to `max`, for as long as it is `worth_it`.
+    pub(crate) fn run_after_others(
+        &self,
+        sql: &str,
+        max: Duration,
+        worth_it: impl Fn() -> bool,
+    ) -> Result<(), StoreError> {
+        let until = Instant::now() + max;
+        let waiting = async {
+            let answer = self.client.batch_execute(sql);
+            tokio::pin!(answer);
+            loop {
+                match tokio::time::timeout(LOOK_EVERY, &mut answer).await {
+                    Ok(answer) => return Some(answer),
+                    Err(_) if Instant::now() < until && worth_it() => {}
+                    Err(_) => return None,
+                }
+            }
+        };
+        match self.runtime.block_on(waiting) {
+            Some(answer) => Ok(answer?),
+            None => Err(Cause::Unreachable("others have not come to an end in time".into()).into()),
         }
     }
 
