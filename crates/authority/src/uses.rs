@@ -73,6 +73,19 @@ impl Opened {
         &self.settling.live
     }
 
+    /// Whether it may still go out: nobody has cut it, and this replica is heard of. To be asked last of all before bytes
+    /// go out, because the process may have stood still since the record.
+    ///
+    /// # Errors
+    /// Why not, as a word for the ledger.
+    pub fn may_go_out(&self) -> Result<(), &'static str> {
+        match (self.settling.live.is_cut(), self.settling.authority.must_be_heard()) {
+            (true, _) => Err("revoked"),
+            (false, Err(fault)) => Err(fault.code),
+            (false, Ok(())) => Ok(()),
+        }
+    }
+
     /// Another step of the path begins; for whoever watches.
     pub fn mark(&mut self, phase: Phase) {
         self.settling.steps.mark(phase);

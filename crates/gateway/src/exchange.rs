@@ -339,6 +339,10 @@ where
         opened.settle(seen(Settlement::NotSent, Some("agent_gone"), &figures, None));
         return Next::Close;
     }
+    if let Err(cause) = opened.may_go_out() {
+        opened.settle(seen(Settlement::NotSent, Some(cause), &figures, None));
+        return Next::Close;
+    }
     let mut relay =
         Relay { wire, turn, pump: &mut pump, cut, decision, bytes_left: opened.permit().bytes_left() };
     let ended = relay.run(&mut connection, request, needles, &mut opened, &mut figures).await;
