@@ -16,8 +16,9 @@ use accredit_publish::Target;
 use accredit_server::{App, Listener};
 use accredit_store::{OpenError as StoreOpenError, SchemaError};
 use clap::{Args, ValueEnum};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixStream};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -34,6 +35,9 @@ use crate::output::Written;
 
 /// Commands that wait for the database before new ones are refused: a second of work at a thousand a second.
 const QUEUE_MAX: usize = 1_024;
+/// Connections that the system keeps until they are accepted: what comes within a fraction of a second when a balancer sends
+/// everybody here. One more waits a second before it is tried again.
+const BACKLOG: u32 = 4_096;
 /// How long connections of agents may take to come to their end after a stop was asked for.
 const DRAIN: Duration = Duration::from_secs(10);
 /// How soon a gateway that could not open, because the vault is sealed, is tried again.
@@ -80,11 +84,21 @@ struct Serving {
     link: Option<String>,
 }
 
+/// As many open files as this user may have: each connection of an agent is one, and one more on its way upstream. The
+/// usual limit of a shell is for programs that wait for files in another way than this one does.
+fn raise_files_max() {
+    let allowed = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: allowed.maximum, ..allowed }) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
 /// Serves until it is told to stop.
 pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Failure> {
     let mut signals = StopSignals::take()?;
     accredit_vault::harden().map_err(|e| failed("harden", &e))?;
     start_log(args.log_format)?;
+    raise_files_max();
     let config = configuration(&args, context)?;
     for dir in [context.paths.state(), &config.data_dir] {
         private_dir(dir).map_err(|e| Failure::file(dir, &e))?;
@@ -168,20 +182,24 @@ struct Listeners {
 
 impl Listeners {
     async fn bind(config: &ServerConfig, socket: &Path) -> Result<Self, Failure> {
-        let (api, listen) = tcp("listen", config.listen).await?;
-        let (agents, gateway) = tcp("gateway", config.gateway).await?;
+        let (api, listen) = tcp("listen", config.listen)?;
+        let (agents, gateway) = tcp("gateway", config.gateway)?;
         let socket = unix(socket).await?;
         Ok(Self { api, agents, socket, listen, gateway })
     }
 }
 
-async fn tcp(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
-    let bound = async {
-        let listener = TcpListener::bind(address).await?;
+fn tcp(key: &str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), Failure> {
+    let bound = || {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // After a restart, connections of the one before may still be on their way out.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
         Ok::<_, io::Error>((listener, address))
     };
-    bound.await.map_err(|e| {
+    bound().map_err(|e| {
         let failure =
             Failure::new(Exit::Conflict, "address", format!("`{address}` cannot be listened on"), e);
         failure.todo(format!("stop what listens there, or set server.{key} in accredit.toml"))

@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
-/// Connections of agents open at once: beyond it, new ones wait in the kernel's queue.
+/// Connections of agents open at once, some 20 KB each: beyond it, new ones are told so and closed.
 pub const CONNECTIONS_MAX: usize = 10_000;
+/// Connections that are told so at once; others are closed without a word.
+pub const REFUSALS_MAX: usize = 256;
+/// Time for telling it, what the agent has sent meanwhile included.
+pub const REFUSAL_TIME_MAX: Duration = Duration::from_secs(1);
 /// Time for a request head to arrive once its first byte has, whatever its pace (slowloris).
 pub const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
 /// Time an agent's connection may lie idle between requests.

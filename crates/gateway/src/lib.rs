@@ -32,7 +32,7 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::bounds::{CONNECTIONS_MAX, IDLE_UPSTREAM_TIME_MAX};
+use crate::bounds::{CONNECTIONS_MAX, IDLE_UPSTREAM_TIME_MAX, REFUSALS_MAX};
 use crate::ca::Ca;
 use crate::http::scrub::Needles;
 use crate::upstream::Upstreams;
@@ -75,18 +75,14 @@ impl Gateway {
 
     /// Serves agents until `stop`; then lets what is under way come to its end for `drain`.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, stop: CancellationToken, drain: Duration) {
-        let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let (room, refusals) =
+            (Arc::new(Semaphore::new(CONNECTIONS_MAX)), Arc::new(Semaphore::new(REFUSALS_MAX)));
         let connections = TaskTracker::new();
         let mut sweep = tokio::time::interval(IDLE_UPSTREAM_TIME_MAX / 2);
         loop {
-            let permit = tokio::select! {
-                () = stop.cancelled() => break,
-                _ = sweep.tick() => { self.upstreams.sweep(); continue }
-                permit = room.clone().acquire_owned() => permit,
-            };
-            let Ok(permit) = permit else { break };
             let accepted = tokio::select! {
                 () = stop.cancelled() => break,
+                _ = sweep.tick() => { self.upstreams.sweep(); continue }
                 accepted = listener.accept() => accepted,
             };
             match accepted {
@@ -94,10 +90,21 @@ impl Gateway {
                     let (gateway, stop) = (self.clone(), stop.clone());
                     // Small answers must not wait for more; a failure only costs time.
                     let _ = stream.set_nodelay(true);
-                    connections.spawn(async move {
-                        session::serve(gateway, stream, stop).await;
-                        drop(permit);
-                    });
+                    match (room.clone().try_acquire_owned(), refusals.clone().try_acquire_owned()) {
+                        (Ok(permit), _) => {
+                            connections.spawn(async move {
+                                session::serve(gateway, stream, stop).await;
+                                drop(permit);
+                            });
+                        }
+                        (Err(_), Ok(permit)) => {
+                            tokio::spawn(async move {
+                                session::refuse_one_more(stream).await;
+                                drop(permit);
+                            });
+                        }
+                        (Err(_), Err(_)) => drop(stream),
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");

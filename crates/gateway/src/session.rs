@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accredit_authority::authenticate::Presented;
-use accredit_authority::fault::Fault;
+use accredit_authority::fault::{Fault, FaultKind};
 use accredit_authority::traffic::Traffic;
 use accredit_core::host::{Endpoint, Host as CoreHost, Scheme as CoreScheme};
 use accredit_core::id::ResourceName;
 use accredit_identity::caller::Caller;
 use http::{HeaderName, StatusCode};
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::Gateway;
-use crate::bounds::{DRAIN_BYTES_MAX, HANDSHAKE_TIME_MAX, IDLE_TIME_MAX, READ_BYTES};
+use crate::bounds::{
+    CONNECTIONS_MAX, DRAIN_BYTES_MAX, HANDSHAKE_TIME_MAX, IDLE_TIME_MAX, READ_BYTES, REFUSAL_TIME_MAX,
+};
 use crate::exchange::{Next, Turn, exchange};
 use crate::http::body::{BodyDecoder, Decoded};
 use crate::http::head::{Method, RequestHead};
@@ -63,6 +65,29 @@ where
     }
 }
 
+/// Tells an agent that there are too many connections, and closes this one.
+pub(crate) async fn refuse_one_more<S: AsyncRead + AsyncWrite + Unpin>(stream: S) {
+    let fault = Fault::new(
+        FaultKind::Overloaded,
+        "too_many_connections",
+        format!("{CONNECTIONS_MAX} connections are open already"),
+        "Connect again after a second.",
+    );
+    let mut wire = Wire::new(stream);
+    let telling = async {
+        answer_blind(&mut wire, &refuse::fault(&fault, None)).await;
+        if wire.writer.shutdown().await.is_err() {
+            return;
+        }
+        // Bytes that nobody has read would take the answer away before it was read. They are few: it is over soon.
+        while wire.reader.read_buf(&mut wire.unread).await.is_ok_and(|n| n > 0) {
+            wire.unread.clear();
+        }
+    };
+    // Late: it is closed all the same.
+    let _ = timeout(REFUSAL_TIME_MAX, telling).await;
+}
+
 struct Session {
     gateway: Arc<Gateway>,
     caller: Option<Caller>,
@@ -99,16 +124,13 @@ impl Session {
             }
             Err(NoHead::Closed) => None,
             Err(NoHead::Late) => {
-                self.answer_blind(
-                    wire,
-                    &refuse::malformed(StatusCode::REQUEST_TIMEOUT, "the head came too slowly"),
-                )
-                .await;
+                let late = refuse::malformed(StatusCode::REQUEST_TIMEOUT, "the head came too slowly");
+                answer_blind(wire, &late).await;
                 None
             }
             Err(NoHead::Bad(error)) => {
                 Traffic::count(&self.gateway.authority.traffic().malformed);
-                self.answer_blind(wire, &refuse::malformed(error.status(), &error.to_string())).await;
+                answer_blind(wire, &refuse::malformed(error.status(), &error.to_string())).await;
                 None
             }
         }
@@ -324,7 +346,7 @@ impl Session {
             Traffic::count(&self.gateway.authority.traffic().malformed);
             let answer =
                 refuse::malformed(StatusCode::BAD_REQUEST, "the request is not for the host of its tunnel");
-            self.answer_blind(wire, &answer).await;
+            answer_blind(wire, &answer).await;
             return Outer::Close;
         };
         self.request(wire, head, destination, &PROXY_AUTHORIZATION).await
@@ -343,14 +365,14 @@ impl Session {
     ) -> Outer {
         if decline(wire, head, answer).await { Outer::Next } else { Outer::Close }
     }
+}
 
-    /// Answers bytes that were not understood. The connection ends.
-    async fn answer_blind<S: AsyncRead + AsyncWrite + Unpin>(&self, wire: &mut Wire<S>, answer: &Answer) {
-        let answering = Answering { version: crate::http::head::Version::Http11, keep_alive: false };
-        whole(&mut wire.out, answering, &Method::Get, answer.status, &answer.headers, &answer.body);
-        if let Err(error) = wire.flush().await {
-            tracing::trace!(%error, "an agent did not wait for its answer");
-        }
+/// Answers bytes that were not understood, or not looked at. The connection ends.
+async fn answer_blind<S: AsyncRead + AsyncWrite + Unpin>(wire: &mut Wire<S>, answer: &Answer) {
+    let answering = Answering { version: crate::http::head::Version::Http11, keep_alive: false };
+    whole(&mut wire.out, answering, &Method::Get, answer.status, &answer.headers, &answer.body);
+    if let Err(error) = wire.flush().await {
+        tracing::trace!(%error, "an agent did not wait for its answer");
     }
 }
 
