@@ -244,7 +244,19 @@ fn tail(log: &str) -> String {
 /// replica is taken away at another: then it must be over as well when the answer comes.
 pub struct Revokers {
     over: Arc<AtomicBool>,
-    working: Vec<JoinHandle<Vec<(Revocation, Duration)>>>,
+    working: Vec<JoinHandle<Vec<Revoked>>>,
+}
+
+/// What was taken away.
+pub struct Revoked {
+    /// What the answer said.
+    pub over: Revocation,
+    /// At which replica.
+    pub at: usize,
+    /// When it was asked for.
+    pub asked: Instant,
+    /// How long the answer took.
+    pub took: Duration,
 }
 
 impl Revokers {
@@ -269,7 +281,10 @@ impl Revokers {
                     operator = operator.or_else(|| Operator::at(&socket).ok());
                     let begun = Instant::now();
                     match operator.as_ref().map(|operator| operator.revoke(&task)) {
-                        Some(Ok(over)) => done.push((noted(over, &journal), begun.elapsed())),
+                        Some(Ok(over)) => {
+                            let (took, over) = (begun.elapsed(), noted(over, &journal));
+                            done.push(Revoked { over, at: n, asked: begun, took });
+                        }
                         failed => {
                             operator = operator.filter(|_| failed.is_none());
                             let _ = elsewhere.send(task);
@@ -283,13 +298,13 @@ impl Revokers {
         Self { over, working }
     }
 
-    /// Ends them. Gives what was taken away, and how long each call took.
+    /// Ends them. Gives what was taken away.
     ///
     /// # Panics
     /// When one of them has.
     #[track_caller]
     #[must_use]
-    pub fn end(mut self) -> Vec<(Revocation, Duration)> {
+    pub fn end(mut self) -> Vec<Revoked> {
         self.over.store(true, Ordering::Relaxed);
         let working = std::mem::take(&mut self.working);
         working.into_iter().flat_map(|worker| worker.join().expect("an operator ends")).collect()

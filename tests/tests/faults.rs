@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use accredit_tests::agent::{Agent, Answer, Task, get_request, hex, promise, random, read_answer};
 use accredit_tests::drill::{BOUNDARY, Drill, Load, PATH, TTL_S, note};
 use accredit_tests::harness::{Setup, signal, wait_for};
-use accredit_tests::inject::{ClockShift, FlushFault, Flushes, Schedule, SmallDisk, say};
+use accredit_tests::inject::{ClockShift, FlushFault, Flushes, PowerDisk, Schedule, SmallDisk, say};
 use accredit_tests::journal::{Journal, What};
 use accredit_tests::operator::Operator;
 use accredit_tests::oracle::{Figure, Revocation};
@@ -21,6 +21,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// Agents at work while the authority is killed.
 const AGENTS: usize = 4;
+/// Kills after which the whole ledger is verified: it grows, and with every kill most of the time would go into that.
+const VERIFY_EVERY: usize = 10;
+/// How often the power fails.
+const POWER_CUTS: usize = 15;
 /// One world at a time: each fault is measured by what the machine does otherwise.
 fn alone() -> MutexGuard<'static, ()> {
     static ONE: Mutex<()> = Mutex::new(());
@@ -47,9 +51,11 @@ fn killed_again_and_again_it_loses_nothing_that_it_promised() {
         drill.world.accredit.launch();
         drill.world.accredit.wait_until_ready();
         restarts.push(begun.elapsed());
-        load.rest(true);
-        drill.verify(&format!("after kill {}", cycle + 1));
-        load.rest(false);
+        if (cycle + 1) % VERIFY_EVERY == 0 {
+            load.rest(true);
+            drill.verify(&format!("after kill {}", cycle + 1));
+            load.rest(false);
+        }
     }
     let used = load.used();
     load.end();
@@ -143,6 +149,44 @@ fn a_full_disk_stops_the_work_and_never_the_record() {
     wait_for(|| (!drill.ask(&mut connection).is_ours).then_some(()));
     say(&format!("  resumed by itself {:?} after there was room", begun.elapsed()));
     assert!(begun.elapsed() < Duration::from_secs(10), "it goes on soon");
+    drill.judge();
+}
+
+// case: FLT-02
+#[test]
+#[ignore = "needs root, takes minutes: make test-faults"]
+fn a_power_cut_takes_nothing_that_was_promised() {
+    let _alone = alone();
+    let mut schedule = Schedule::announced("power cut");
+    let scratch = tempfile::tempdir().expect("a directory");
+    let disk = PowerDisk::mount(scratch.path(), 256);
+    let setup = Setup { state: Some(disk.path().join("state")), ..Setup::default() };
+    let mut drill = Drill::start(setup);
+    // What a person wrote long ago; everything else is the server's own to flush.
+    let config = disk.path().join("state/accredit.toml");
+    let flushed = std::fs::File::open(config).and_then(|config| config.sync_all());
+    flushed.expect("the configuration is on the disk");
+    let load = Load::start(&drill, AGENTS);
+    let mut idle = 0;
+    for cut in 1..=POWER_CUTS {
+        let before = load.used();
+        std::thread::sleep(Duration::from_millis(schedule.between(20, 800)));
+        disk.cut();
+        idle += usize::from(load.used() == before);
+        // Without a disk it promises nothing more; then the machine is gone as a whole.
+        std::thread::sleep(Duration::from_millis(schedule.between(0, 300)));
+        drill.world.accredit.kill();
+        disk.restore();
+        drill.world.accredit.launch();
+        drill.world.accredit.wait_until_ready();
+        load.rest(true);
+        drill.verify(&format!("after power cut {cut}"));
+        load.rest(false);
+    }
+    let used = load.used();
+    load.end();
+    say(&format!("  {POWER_CUTS} power cuts, {idle} of them while nothing was answered, {used} uses"));
+    assert!(idle * 2 < POWER_CUTS, "most cuts struck while it worked");
     drill.judge();
 }
 

@@ -4,13 +4,14 @@
 //!
 //! What they cannot show on one machine: clocks of several hosts that drift, a disk that lies about its cache.
 
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use accredit_tests::agent::{Agent, Task, promise};
 use accredit_tests::drill::{BOUNDARY, Load, PATH, TTL_S, note};
-use accredit_tests::fleet::{DATABASE, Fleet, Plan, REPLICAS, Revokers};
+use accredit_tests::fleet::{DATABASE, Fleet, Plan, REPLICAS, Revoked, Revokers};
 use accredit_tests::harness::Accredit;
 use accredit_tests::inject::{
     ClockShift, FlushFault, Flushes, Pause, Schedule, SmallDisk, Turn, must_have_struck, say,
@@ -35,9 +36,19 @@ const SWEPT: Duration = Duration::from_secs(2);
 /// What had left before a revocation returned and lay in a buffer of this machine: all parts share its processors.
 const ON_THE_WAY_US: i64 = 50_000;
 /// How much longer slow flushes take.
-const SLOW_BY: Duration = Duration::from_millis(50);
+const SLOW_BY: Duration = Duration::from_millis(250);
+/// How long a client waits while they are: each of several steps waits for turns of all replicas.
+const SLOW_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a revocation takes at most at a replica that nothing ails, whatever ails others: five seconds until one that is
+/// not there is given up, one until what was cut has left, two until a session that stands still loses its locks, and some.
+const REVOKE_TIME_MAX: Duration = Duration::from_secs(9);
 /// How long anything may go on without the database: its age, and what it takes to cut and to be seen.
 const STALE_MAX: Duration = Duration::from_secs(7);
+
+/// How long a replica stands still: more than twice as long as it may be believed; in a soak, half a minute.
+fn pause_time() -> Duration {
+    Duration::from_secs(if std::env::var_os("ACCREDIT_SOAK_SECONDS").is_some() { 30 } else { 10 })
+}
 
 /// One fleet at a time: each fault is measured by what the machine does otherwise.
 fn alone() -> MutexGuard<'static, ()> {
@@ -87,6 +98,26 @@ impl Fault {
     }
 }
 
+impl Fault {
+    /// The replica that it is about; none: the database, and with it everybody.
+    fn ails(self) -> Option<usize> {
+        match self {
+            Self::KillReplica(n)
+            | Self::LoseRequests(n)
+            | Self::LoseAnswers(n)
+            | Self::PartWays(n)
+            | Self::PauseReplica(n)
+            | Self::RoughWeather(n) => Some(n),
+            Self::KillDatabase
+            | Self::RestartDatabase
+            | Self::PauseDatabase
+            | Self::SlowFlushes
+            | Self::Swizzle
+            | Self::Promote => None,
+        }
+    }
+}
+
 /// One part that was stopped, in the way of its kind; it goes on when this is dropped.
 enum Stopped {
     Part(Pause),
@@ -99,6 +130,10 @@ struct Run {
     load: Load,
     revokers: Revokers,
     schedule: Schedule,
+    /// Agents that were made on the way.
+    agents: usize,
+    /// When something ailed the database or one of the replicas.
+    troubles: Vec<(Option<usize>, Range<Instant>)>,
 }
 
 impl Run {
@@ -107,7 +142,7 @@ impl Run {
         let fleet = Fleet::start(plan);
         let load = fleet.load(AGENTS);
         let revokers = Revokers::start(&fleet, &load, REVOKE_EVERY, &mut schedule);
-        let run = Self { fleet, load, revokers, schedule };
+        let run = Self { fleet, load, revokers, schedule, agents: 0, troubles: Vec::new() };
         run.wait_for_work(0..REPLICAS.len());
         run
     }
@@ -131,6 +166,7 @@ impl Run {
 
     /// Does it, undoes it, and waits until all replicas work again.
     fn strike(&mut self, fault: Fault) {
+        let begun = Instant::now();
         let what = match fault {
             Fault::KillReplica(n) => self.kill_replica(n),
             Fault::KillDatabase => self.kill_database(),
@@ -151,6 +187,7 @@ impl Run {
             Fault::Promote => self.promote(),
         };
         self.heal(&format!("{fault:?}: {what}"));
+        self.troubles.push((fault.ails(), begun..Instant::now()));
     }
 
     /// Waits until all replicas work, and keeps what one of them says of the ledger.
@@ -230,11 +267,12 @@ impl Run {
     }
 
     fn pause_replica(&mut self, n: usize) -> String {
+        let begun = Instant::now();
         let pause = Pause::of(self.fleet.replica(n).pid());
         let others = self.wait_for_work((0..REPLICAS.len()).filter(|other| *other != n));
-        self.sleep(7_000, 9_000);
+        std::thread::sleep(pause_time());
         let still = pause.lift();
-        format!("{still} process stood still; the others went on within {others:?}")
+        format!("{still} process stood still for {:?}; the others went on within {others:?}", begun.elapsed())
     }
 
     fn pause_database(&mut self) -> String {
@@ -246,17 +284,37 @@ impl Run {
         format!("{} processes stood still, and nothing went out", pause.lift())
     }
 
+    /// Slow flushes make it slow; whoever has patience gets an answer.
     fn slow_flushes(&mut self) -> String {
+        self.agents += 1;
+        let agent = self.fleet.agent(&format!("patient-{}", self.agents));
+        let agent: Vec<Agent> = agent.into_iter().map(|one| one.patient(SLOW_PATIENCE)).collect();
         let (server, home) = (self.fleet.cluster.server(), self.fleet.cluster.home());
         let fault = FlushFault::inject(&server.pids(), Flushes::Slow(SLOW_BY), home.path());
         let (before, begun) = (self.load.used(), Instant::now());
-        self.sleep(2_000, 4_000);
-        while self.load.used() < before + SOME {
-            assert!(begun.elapsed() < WORK_TIME_MAX, "nothing goes on while flushes are slow");
-            std::thread::sleep(Duration::from_millis(5));
+        let (mut starts, mut uses) = (Duration::ZERO, Duration::ZERO);
+        for here in 0..REPLICAS.len() {
+            self.fleet.clients().inside(|| {
+                let asked = Instant::now();
+                let task = agent[here].start(&BOUNDARY, TTL_S).expect("a task, in the end");
+                starts = starts.max(asked.elapsed());
+                let there = (here + 1) % REPLICAS.len();
+                let mut open = agent[there].attach(&task).expect("a connection, in the end");
+                for _ in 0..2 {
+                    let asked = Instant::now();
+                    let (trace, answer) = open.get("orders", PATH).expect("an answer, in the end");
+                    note(&self.fleet.drill.journal, promise(&trace, &answer));
+                    assert!(!answer.is_ours, "nothing but time is in its way");
+                    uses = uses.max(asked.elapsed());
+                }
+            });
         }
         let (used, during) = (self.load.used() - before, begun.elapsed());
-        format!("{} flushes took {SLOW_BY:?} longer; {used} uses in {during:?}", fault.lift())
+        format!(
+            "{} flushes took {SLOW_BY:?} longer; a task took {starts:?} at most, a use {uses:?}; those without \
+             patience had {used} uses in {during:?}",
+            fault.lift()
+        )
     }
 
     fn rough_weather(&mut self, n: usize) -> String {
@@ -315,20 +373,28 @@ impl Run {
     fn judge(mut self) {
         self.load.end();
         let revoked = self.revokers.end();
-        let mut times: Vec<Duration> = revoked.iter().map(|(_, took)| *took).collect();
+        let sound = |one: &&Revoked| {
+            let until = one.asked + one.took;
+            let met = |(_, when): &&(_, Range<Instant>)| when.start < until && one.asked < when.end;
+            self.troubles.iter().filter(met).all(|(whose, _)| whose.is_some_and(|n| n != one.at))
+        };
+        let slowest = revoked.iter().filter(sound).map(|one| one.took).max().unwrap_or_default();
+        let mut times: Vec<Duration> = revoked.iter().map(|one| one.took).collect();
         times.sort();
         if let Some(last) = times.len().checked_sub(1) {
             let at = |percent: usize| times[last * percent / 100];
-            let pending = revoked.iter().filter(|(over, _)| over.pending > 0).count();
+            let pending = revoked.iter().filter(|one| one.over.pending > 0).count();
             say(&format!(
-                "  {} revocations: p50 {:?}, p99 {:?}, longest {:?}; {pending} said that something was pending",
+                "  {} revocations: p50 {:?}, p99 {:?}, longest {:?}, {slowest:?} where nothing ailed the replica that was \
+                 asked and its database; {pending} said that something was pending",
                 times.len(),
                 at(50),
                 at(99),
                 at(100)
             ));
         }
-        self.fleet.drill.evidence.revocations.extend(revoked.into_iter().map(|(over, _)| over));
+        assert!(slowest < REVOKE_TIME_MAX, "a revocation took {slowest:?}");
+        self.fleet.drill.evidence.revocations.extend(revoked.into_iter().map(|one| one.over));
         self.fleet.drill.evidence.on_the_way_us = ON_THE_WAY_US;
         self.fleet.judge();
     }
@@ -395,8 +461,10 @@ fn a_full_disk_and_clocks_that_jump_let_nothing_out_that_is_not_recorded() {
         Options { home: Some(home), data: Some(disk.path().to_owned()), environment, ..Options::default() };
     let plan = Plan { options, environment: ours.environment(), standby: false };
     let mut run = Run::start("a full disk, and clocks that jump", plan);
+    let begun = Instant::now();
     run.full_disk(&disk);
     run.heal("a full disk");
+    run.troubles.push((None, begun..Instant::now()));
     // Entries carry the time of the replica that wrote them.
     run.fleet.drill.evidence.clocks_apart_ms = 2 * 3_600_000;
     let racer = run.fleet.agent("racer");
@@ -422,13 +490,12 @@ fn a_full_disk_and_clocks_that_jump_let_nothing_out_that_is_not_recorded() {
 #[ignore = "needs root, takes minutes: make test-faults"]
 fn uses_and_mints_on_every_replica_that_race_a_revocation_are_over_when_it_returns() {
     let _alone = alone();
-    let seconds = std::env::var("ACCREDIT_FAULT_SECONDS").ok().and_then(|n| n.parse().ok()).unwrap_or(60);
+    let wanted = std::env::var("ACCREDIT_FAULT_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(300);
     let mut schedule = Schedule::announced("revoke on one replica, use and mint on all");
     let mut fleet = Fleet::start(Plan::default());
     let operators: Vec<Operator> = fleet.replicas().map(Operator::sign_in).collect();
     let (mut rounds, mut raced, mut times) = (0, Raced::default(), Vec::new());
-    let until = Instant::now() + Duration::from_secs(seconds);
-    while Instant::now() < until {
+    while rounds < wanted {
         let agent: Arc<Vec<Agent>> = Arc::new(fleet.agent(&format!("racer-{rounds}")));
         let mut one = || usize::try_from(schedule.between(0, 2)).expect("a small number");
         let (at, by) = (one(), one());

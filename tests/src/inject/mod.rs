@@ -12,7 +12,7 @@ mod schedule;
 use std::io::Write as _;
 
 pub use clock::ClockShift;
-pub use disk::SmallDisk;
+pub use disk::{PowerDisk, SmallDisk};
 pub use flushes::{FlushFault, Flushes};
 pub use pause::Pause;
 pub use schedule::{Schedule, Step, Turn};
