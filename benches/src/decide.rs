@@ -157,6 +157,7 @@ impl Actors {
             proposed_at: since,
             held: false,
             state: TaskState::Active { since, expires_at: since.plus_ms(3_600_000) },
+            restraint: None,
         })
     }
 

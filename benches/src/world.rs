@@ -92,6 +92,7 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
         task_ttl_s_max: TTL_S_MAX,
         default_mode: Mode::Enforce,
         hold_for: std::time::Duration::ZERO,
+        rules: accredit_core::deviation::Rule::defaults().into(),
         queue_max: QUEUE_MAX,
         witnesses: Vec::new(),
     })

@@ -188,8 +188,24 @@ impl Agent {
     /// # Errors
     /// When no proof can be made.
     pub fn attach_request(&self, task: &Task) -> io::Result<String> {
+        self.attach_request_with(&self.key, task)
+    }
+
+    /// Presents the token of a task with a key that is not its own; the status of the answer.
+    ///
+    /// # Errors
+    /// When the gateway cannot be reached.
+    ///
+    /// # Panics
+    /// When this machine makes no keys.
+    pub fn attach_as_a_thief(&self, task: &Task) -> io::Result<u16> {
+        let key = SigningKey::generate().expect("a key");
+        self.send_attach(&self.attach_request_with(&key, task)?)
+    }
+
+    fn attach_request_with(&self, key: &SigningKey, task: &Task) -> io::Result<String> {
         let url = format!("{}/attach", self.gateway_url);
-        let proof = mint_proof(&self.key, "POST", &url, Some(&task.token), now(), random());
+        let proof = mint_proof(key, "POST", &url, Some(&task.token), now(), random());
         let proof = proof.map_err(|e| io::Error::other(e.to_string()))?;
         let (gateway, token) = (authority(&self.gateway_url), &task.token);
         Ok(format!(

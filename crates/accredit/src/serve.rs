@@ -243,6 +243,7 @@ fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
         task_ttl_s_max: config.task_ttl_s_max,
         default_mode: config.mode,
         hold_for: config.hold_calls_for,
+        rules: config.rules.clone().into(),
         queue_max: QUEUE_MAX,
         witnesses: config.witnesses.clone(),
     }

@@ -16,6 +16,7 @@ const OWNER: &str = r"^(team:[a-z0-9._+-]+|[a-z0-9._+-]+@[a-z0-9._+-]+)$";
 const PERSON: &str = r"^[a-z0-9._+-]+@[a-z0-9._+-]+$";
 /// 128 bits in base32: the last of 26 digits carries three of them, so it is one of eight.
 const TASK_ID: &str = "^t_[a-z2-7]{25}[aeimquy4]$";
+const FINDING_ID: &str = "^f_[a-z2-7]{25}[aeimquy4]$";
 const REQUEST_ID: &str = "^r_[a-z2-7]{25}[aeimquy4]$";
 /// One line: no control, bidirectional, invisible or private character, and not white space alone.
 const LINE: &str = concat!(
@@ -74,6 +75,7 @@ forms! {
     PersonName = PERSON, 3, 200, "`person@organisation`, in lower case.";
     TaskId = TASK_ID, ID_CHARS, ID_CHARS, "The id of a task.";
     RequestId = REQUEST_ID, ID_CHARS, ID_CHARS, "The id of a request.";
+    FindingId = FINDING_ID, ID_CHARS, ID_CHARS, "The id of a finding.";
     Line = LINE, 1, 300, "One line of printable text, at most 300 bytes in UTF-8.";
     ShortLine = LINE, 1, 200, "One line of printable text, at most 200 bytes in UTF-8.";
     Endpoint = ENDPOINT, 1, 270, "`host`, `host:port`, `https://host[:port]` or `http://host[:port]`, exact and in lower case.";

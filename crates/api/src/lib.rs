@@ -8,6 +8,7 @@
 pub mod agent; //      registered non-human identities, their keys, join tokens
 pub mod audit; //      the ledger: search, prove, verify
 pub mod credential; // ways into resources; values go in and never come out
+pub mod finding; //    detected deviations
 pub mod form; //       what texts in requests look like
 pub mod health; //     liveness and readiness
 pub mod oauth; //      metadata and keys for other implementations (RFC 8414, RFC 7517)

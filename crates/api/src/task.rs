@@ -63,6 +63,12 @@ pub struct Task {
     /// The task that handed this authority down.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<String>,
+    /// What a finding put on it: `ask`, a person is asked before each use; `suspended`, nothing is let out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restraint: Option<String>,
+    /// The finding that holds it back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub finding: Option<String>,
     /// The template it was started from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<String>,

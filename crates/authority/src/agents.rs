@@ -159,7 +159,7 @@ impl Authority {
     ) -> Result<AgentDetails, Fault> {
         let (by_name, asked, because) = (by.clone(), name.clone(), reason.clone());
         let doing = async {
-            if self.stop_agent(&by_name, &asked, Some(because)).await? {
+            if self.stop_agent(by_name.name().as_str(), &asked, Some(because)).await? {
                 return Ok(());
             }
             let detail = format!("`{asked}` is suspended already");
@@ -175,11 +175,11 @@ impl Authority {
     /// Suspends an agent that is not suspended yet; whether it did.
     pub(crate) async fn stop_agent(
         &self,
-        by: &Operator,
+        by: &str,
         name: &AgentName,
         reason: Option<Reason>,
     ) -> Result<bool, Fault> {
-        let (tenant, now, asked, who) = (self.tenant().clone(), self.now(), name.clone(), by.name().clone());
+        let (tenant, now, asked, who) = (self.tenant().clone(), self.now(), name.clone(), by.to_owned());
         let stopped = self
             .store
             .change(move |tx| {

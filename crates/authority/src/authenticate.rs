@@ -6,15 +6,16 @@ use std::sync::{Mutex, PoisonError};
 
 use accredit_core::agent::Agent;
 use accredit_core::digest::Digest;
-use accredit_core::id::{AgentName, InstanceId};
+use accredit_core::event::Event;
+use accredit_core::id::{AgentName, InstanceId, TokenId};
 use accredit_core::time::Timestamp;
 use accredit_identity::agent::{AgentRegistration, ProvenAgent};
 use accredit_identity::assertion;
 use accredit_identity::caller::Caller;
-use accredit_identity::dpop::{ProofId, ProvedRequest, ProvenPossession, verify_proof};
+use accredit_identity::dpop::{DpopError, ProofId, ProvedRequest, ProvenPossession, verify_proof};
 use accredit_identity::peer::SocketPeer;
 use accredit_identity::spiffe::{SpiffeId, TrustDomain};
-use accredit_identity::token::{Expected, verify};
+use accredit_identity::token::{Expected, VerifiedToken, verify};
 
 use crate::Authority;
 use crate::agents::read_keys;
@@ -23,6 +24,12 @@ use crate::fault::{Fault, FaultKind};
 /// Proofs remembered at once. Each is good for two minutes; beyond this, new ones are refused
 /// rather than old ones forgotten.
 const PROOFS_MAX: usize = 1_000_000;
+/// The code in the ledger of a token that came with a proof by another key than its own.
+pub(crate) const OTHER_KEY: &str = "other_key";
+/// How often one token is noted as presented without its key, in milliseconds.
+const MISUSE_EVERY_MS: i64 = 60_000;
+/// Most tokens that are noted so within that time: each is an entry in the ledger.
+const MISUSES_MAX: usize = 1_000;
 
 /// A request as far as its proof is about it.
 #[derive(Clone, Copy)]
@@ -71,6 +78,41 @@ impl ProofMemory {
     }
 }
 
+/// Why nobody proved that they hold a key.
+enum NoPossession {
+    /// They hold another one than the token is bound to.
+    OtherKey,
+    /// Anything else.
+    Fault(Fault),
+}
+
+impl From<Fault> for NoPossession {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<NoPossession> for Fault {
+    fn from(error: NoPossession) -> Self {
+        match error {
+            NoPossession::OtherKey => refused_proof(&DpopError::OtherKey),
+            NoPossession::Fault(fault) => fault,
+        }
+    }
+}
+
+/// When a token was last noted as presented without its key.
+#[derive(Default)]
+pub(crate) struct Misuses(Mutex<BTreeMap<TokenId, Timestamp>>);
+
+impl Misuses {
+    fn is_news(&self, token: &TokenId, now: Timestamp) -> bool {
+        let mut noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        noted.retain(|_, at| now.ms_since(*at) < MISUSE_EVERY_MS);
+        noted.len() < MISUSES_MAX && noted.insert(token.clone(), now).is_none()
+    }
+}
+
 impl Authority {
     /// The caller behind a task token and the proof that came with it.
     ///
@@ -88,7 +130,13 @@ impl Authority {
             access_token: Some(text),
             key: Some(&token.claims().key),
         };
-        let possession = self.possession(presented.dpop, &request, now).await?;
+        let possession = match self.possession(presented.dpop, &request, now).await {
+            Err(NoPossession::OtherKey) => {
+                self.note_misuse(&token, now).await;
+                return Err(refused_proof(&DpopError::OtherKey));
+            }
+            other => other?,
+        };
         let caller = Caller::from_token(token, &possession).map_err(|e| refused_token(&e))?;
         if caller.tenant() != self.tenant()
             || caller.spiffe_id().trust_domain().as_str() != self.settings.trust_domain
@@ -109,7 +157,25 @@ impl Authority {
         dpop: &str,
     ) -> Result<ProvenPossession, Fault> {
         let request = ProvedRequest { method, url, access_token: None, key: None };
-        self.possession(dpop, &request, self.now()).await
+        Ok(self.possession(dpop, &request, self.now()).await?)
+    }
+
+    /// Writes down that somebody who does not hold its key presented a token of ours, once a minute for each.
+    async fn note_misuse(&self, token: &VerifiedToken, now: Timestamp) {
+        let claims = token.claims();
+        if !self.misuses.is_news(&claims.id, now) {
+            return;
+        }
+        let event = Event::new(self.tenant(), "token.refused")
+            .with("token", &claims.id)
+            .with("task", &claims.task)
+            .with("agent", claims.agent.name())
+            .with("instance", &claims.instance)
+            .with("code", OTHER_KEY);
+        let noted = self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await;
+        if let Err(error) = noted {
+            tracing::warn!(%error, "a token was presented without its key, and that could not be written down");
+        }
     }
 
     async fn possession(
@@ -117,24 +183,28 @@ impl Authority {
         dpop: &str,
         request: &ProvedRequest<'_>,
         now: Timestamp,
-    ) -> Result<ProvenPossession, Fault> {
+    ) -> Result<ProvenPossession, NoPossession> {
         let mut used = None;
         let proven = verify_proof(dpop, request, now, |proof| {
             used = Some(*proof);
             self.memory.remember(proof, now)
         });
-        let proven = proven.map_err(|error| refused_proof(&error))?;
+        let proven = proven.map_err(|error| match error {
+            DpopError::OtherKey => NoPossession::OtherKey,
+            error => NoPossession::Fault(refused_proof(&error)),
+        })?;
         match used {
             // This process remembers what it took; the others are told.
             Some(proof) if self.store.is_shared() => {
                 let hash = Digest::from_bytes(*proof.as_bytes());
-                match self.store.use_once("dpop", &hash, proof.remember_until()).await? {
+                let fresh = self.store.use_once("dpop", &hash, proof.remember_until()).await;
+                match fresh.map_err(Fault::from)? {
                     true => Ok(proven),
-                    false => Err(refused_proof(&"the proof was used before")),
+                    false => Err(refused_proof(&"the proof was used before").into()),
                 }
             }
             Some(_) => Ok(proven),
-            None => Err(refused_proof(&"the proof names nothing that is used once")),
+            None => Err(refused_proof(&"the proof names nothing that is used once").into()),
         }
     }
 

@@ -22,6 +22,8 @@ const INTEGRATE_EVERY: Duration = Duration::from_millis(500);
 const INTEGRATE_EVERY_SHARED: Duration = Duration::from_millis(100);
 /// How often a replica looks whether it is still heard of: what it must cut then goes on this much longer.
 const WATCH_EVERY: Duration = Duration::from_millis(50);
+/// How often the ledger is looked at for deviations: as often as it gets a head.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often a replica looks whether another has changed the keys.
 pub(crate) const KEYS_EVERY: Duration = Duration::from_secs(1);
 /// How often a replica says which runners it sees.
@@ -69,6 +71,13 @@ impl Jobs {
         });
         every(authority, UNSEAL_EVERY, |a| async move {
             if a.vault.is_sealed() { a.unseal().await } else { Ok(()) }
+        });
+        every(authority, LOOK_EVERY, |a| async move {
+            // One of the replicas looks: one that can do what follows.
+            if !(a.store.is_shared() && a.vault.is_sealed()) && a.store.leads().await? {
+                a.watch().await?;
+            }
+            Ok(())
         });
         if shared {
             every(authority, WATCH_EVERY, |a| async move {

@@ -10,6 +10,7 @@ pub mod credentials; // the ways into resources, write-only values
 mod epoch; //         nothing granted before it counts
 pub mod fault; //     what use cases answer when they cannot do it
 pub mod figures; // numbers for whoever watches
+pub mod findings; // deviations: looked for in the ledger, contained, released
 mod jobs; //          expiry, ledger integration, lost runners
 pub mod join; // one-time join tokens
 mod keys; //          the installation's own keys, sealed in the vault
@@ -64,6 +65,7 @@ pub struct Authority {
     compiled: Mutex<BTreeMap<Digest, Arc<PolicySet>>>,
     live: live::Live,
     memory: authenticate::ProofMemory,
+    misuses: authenticate::Misuses,
     blobs: uses::SealedCache,
     holds: tasks::Holds,
     answers: approvals::Answers,

@@ -80,6 +80,7 @@ impl Authority {
             compiled: std::sync::Mutex::default(),
             live: Live::default(),
             memory: ProofMemory::default(),
+            misuses: crate::authenticate::Misuses::default(),
             blobs: SealedCache::default(),
             holds: Holds::default(),
             answers: crate::approvals::Answers::default(),
@@ -91,6 +92,7 @@ impl Authority {
         });
         authority.void_what_was_granted_before().await?;
         authority.ensure_tenant().await?;
+        authority.begin_to_watch().await?;
         if let Err(fault) = authority.unseal().await {
             tracing::error!(cause = %fault, "the vault stays sealed");
         }

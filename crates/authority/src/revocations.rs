@@ -43,7 +43,7 @@ impl Authority {
             self.must_exist(target.clone()).await?;
             let mut agents_suspended = Vec::new();
             if let Target::Agent(name) = &target
-                && self.stop_agent(by, name, reason.clone()).await?
+                && self.stop_agent(by.name().as_str(), name, reason.clone()).await?
             {
                 agents_suspended.push(name.clone());
             }

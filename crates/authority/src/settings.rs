@@ -1,8 +1,10 @@
 //! What the configuration says, parsed and checked.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use accredit_core::deviation::Rule;
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
 use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
@@ -54,6 +56,8 @@ pub struct Settings {
     pub default_mode: Mode,
     /// How long a call is held while a person is asked, before it is answered as pending. Zero: not at all.
     pub hold_for: Duration,
+    /// Signs that an agent does what it does not usually do, and what follows.
+    pub rules: Arc<[Rule]>,
     /// Largest number of commands that wait for the database.
     pub queue_max: usize,
     /// Who is asked to cosign the ledger's head.

@@ -109,6 +109,7 @@ impl Authority {
             boundary: boundary.clone(),
             proposed_at: now,
             held: wanted.held,
+            restraint: None,
             state: TaskState::Proposed,
         };
         let proposal = Proposal {

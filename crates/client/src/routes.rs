@@ -33,6 +33,8 @@ pub const RESOURCES: &str = "/v1/resources";
 pub const CREDENTIALS: &str = "/v1/credentials";
 /// The policy set in force; `PUT` replaces it.
 pub const POLICIES: &str = "/v1/policies";
+/// Detected deviations.
+pub const FINDINGS: &str = "/v1/findings";
 /// Requests for a person's answer.
 pub const REQUESTS: &str = "/v1/requests";
 /// Entries of the ledger.

@@ -56,6 +56,22 @@ pub struct Terms {
     pub undo: Option<String>,
 }
 
+impl Terms {
+    /// The terms of a question that no policy asks: whoever answers for the resource, for this or for the rest of the task.
+    #[must_use]
+    pub const fn of_owner() -> Self {
+        Self {
+            approvers: Vec::new(),
+            quorum: 1,
+            valid_for_s: VALID_FOR_S_DEFAULT,
+            per: Per::Task,
+            passkey: false,
+            not_owner: false,
+            undo: None,
+        }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde asks for")]
 const fn is_false(flag: &bool) -> bool {
     !*flag

@@ -17,7 +17,7 @@ use crate::facts::{Facts, Link, Prepared, Target, Usage, Used};
 use crate::owner::Standing;
 use crate::policy::{PolicySet, Verdict};
 use crate::refusal::{Code, Refusal};
-use crate::task::{Ending, TransitionError};
+use crate::task::{Ending, RestraintKind, TransitionError};
 use crate::time::Timestamp;
 
 /// Everything one decision is made from.
@@ -156,6 +156,15 @@ fn alive(link: &Link, own: &Link, now: Timestamp) -> Result<(), Refusal> {
             "Wait until the task is started.",
         ),
     })?;
+    if let Some(restraint) = &link.task.restraint
+        && restraint.kind == RestraintKind::Suspended
+    {
+        return Err(Refusal::new(
+            Code::TaskSuspended,
+            format!("{whose} was suspended because of what it did ({})", restraint.finding),
+            "Stop and tell the user. Somebody must look at it and release it.",
+        ));
+    }
     if !link.agent.enabled() {
         let detail = format!("the agent `{}` is suspended", link.agent.name);
         return Err(Refusal::new(
@@ -256,6 +265,12 @@ fn by_policy(
     now: Timestamp,
 ) -> (Outcome, Grounds) {
     let (verdict, grounds) = policies.judge_use(prepared, action, usage, now);
+    let held_back = prepared.facts().chain.iter().any(|link| link.task.restraint.is_some());
+    let verdict = match verdict {
+        // After a finding, what policy permits is asked about.
+        Verdict::Allow if held_back => Verdict::Ask(Terms::of_owner()),
+        verdict => verdict,
+    };
     let outcome = match verdict {
         Verdict::Allow => Outcome::Allow,
         Verdict::Ask(terms) => match approved(prepared, action, &terms, now) {

@@ -108,6 +108,7 @@ pub(crate) fn task(number: u8, agent: &Agent, grants: &[&str]) -> Task {
             since: Timestamp::from_ms(START_MS),
             expires_at: Timestamp::from_ms(START_MS + TTL_MS),
         },
+        restraint: None,
     }
 }
 

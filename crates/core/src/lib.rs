@@ -33,6 +33,7 @@ pub mod start; // whether a task may start
 
 // what follows
 pub mod approval; // requests for a person's answer, and what a grant is worth
+pub mod deviation; // signs that an agent does what it does not usually do, and what follows
 pub mod event; // what is to be written into the ledger
 pub mod record; // Recorded and Permit: proof that the path was walked
 pub mod refusal; // refusals that help

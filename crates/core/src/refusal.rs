@@ -44,6 +44,8 @@ codes! {
     TaskExpired = "task_expired", "The task has expired", true;
     /// The task has not started.
     TaskNotStarted = "task_not_started", "The task has not started", true;
+    /// The task was held back because of a finding.
+    TaskSuspended = "task_suspended", "The task is suspended", true;
     /// The agent is suspended.
     AgentSuspended = "agent_suspended", "The agent is suspended", true;
     /// Whoever answers for the agent or the resource no longer does.

@@ -5,7 +5,7 @@
 use std::fmt;
 
 use accredit_identity::caller::Attestation;
-use accredit_identity::id::{AgentName, InstanceId, TaskId, TemplateName, TenantName};
+use accredit_identity::id::{AgentName, FindingId, InstanceId, TaskId, TemplateName, TenantName};
 use accredit_identity::key::Thumbprint;
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +121,42 @@ pub struct Task {
     pub held: bool,
     /// Where it stands.
     pub state: TaskState,
+    /// What was put on it because of a finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restraint: Option<Restraint>,
+}
+
+/// What a finding puts on a running task until somebody releases it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Restraint {
+    /// How much of it.
+    pub kind: RestraintKind,
+    /// The finding.
+    pub finding: FindingId,
+    /// Since when.
+    pub at: Timestamp,
+}
+
+/// How much a restraint holds back, the milder first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RestraintKind {
+    /// A person is asked before each use that would be let out.
+    Ask,
+    /// Nothing is let out.
+    Suspended,
+}
+
+impl RestraintKind {
+    /// The word for it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Ask => "ask",
+            Self::Suspended => "suspended",
+        }
+    }
 }
 
 /// A transition that the state of the task does not allow.
@@ -174,6 +210,20 @@ impl Task {
             return Err(TransitionError::TooLong { max_s });
         }
         Ok(Self { state: TaskState::Active { since, expires_at: later }, ..self })
+    }
+
+    /// The task, held back. The stronger restraint stands; a task that is over needs none.
+    #[must_use]
+    pub fn restrain(self, restraint: Restraint) -> Self {
+        let stronger = self.restraint.as_ref().is_none_or(|before| before.kind < restraint.kind);
+        let over = matches!(self.state, TaskState::Ended { .. });
+        if stronger && !over { Self { restraint: Some(restraint), ..self } } else { self }
+    }
+
+    /// The task, no longer held back.
+    #[must_use]
+    pub fn release(self) -> Self {
+        Self { restraint: None, ..self }
     }
 
     /// The task, over. Ending an ended task changes nothing: the first ending stands.

@@ -198,6 +198,8 @@ ids! {
     DecisionId = "d_", "a decision id";
     /// One request for a person's approval.
     RequestId = "r_", "a request id";
+    /// One detected deviation.
+    FindingId = "f_", "a finding id";
     /// One signed-in session of an operator.
     SessionId = "s_", "a session id";
     /// One one-time join token's record.

@@ -178,6 +178,8 @@ pub static KINDS: &[Kind] = &[
         must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
         may("outcome", OneOf(&["completed", "failed", "expired", "revoked"])), may("cause", Name), may("actions", Integer), may("denied", Integer), may("calls_used", Integer), may("bytes_used", Integer), may("cut", Integer), may("duration_ms", Integer), may("exit_code", Integer), may("by", Name), may("reason", SENTENCE),
     ]),
+    kind("task.restrained", &[must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name), may("kind", OneOf(&["ask", "suspended"])), may("finding", Id), may("by", Name)]),
+    kind("task.released", &[must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name), may("finding", Id), may("by", Name), may("reason", SENTENCE)]),
     kind("token.issued", &[may("token", Id), may("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("key_id", Name), may("key_thumbprint", Name), may("audience", Name), may("binding", Name), may("expires_at", Integer)]),
     kind("token.refused", &[may("token", Name), may("task", Name), may("agent", Name), may("instance", Name), may("attestation", Name), may("grant", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
     // --- actions
@@ -192,6 +194,9 @@ pub static KINDS: &[Kind] = &[
         must("decision", Id), may("task", Id), may("agent", Name), may("resource", Name), may("credential", Name), must("outcome", OneOf(&["done", "not_sent", "refused", "failed", "cut", "unknown"])),
         may("status", Integer), may("request_bytes", Integer), may("response_bytes", Integer), may("body_digest", Digest), may("duration_ms", Integer), may("cause", Name), may("scrubbed", Integer),
     ]),
+    // --- deviations
+    kind("finding.raised", &[must("finding", Id), may("rule", Name), may("then", Name), may("task", Id), may("agent", Name), may("entry", Integer), may("detail", SENTENCE)]),
+    kind("finding.contained", &[must("finding", Id), may("rule", Name), may("then", Name), may("task", Id), may("agent", Name)]),
     // --- approval requests and revocation
     kind("request.raised", &[must("request", Id), may("kind", Name), may("decision", Id), may("task", Id), may("agent", Name), may("operation", Name), may("effect", Name), may("resource", Name), may("request_digest", Digest), may("approvers", Names), may("quorum", Integer), may("passkey", Boolean), may("expires_at", Integer), may("policies", Names), may("policy_set", Digest)]),
     kind("request.repeated", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("request_digest", Digest), may("repeats", Integer)]),

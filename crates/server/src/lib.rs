@@ -6,6 +6,7 @@ mod app; //        what every handler gets
 mod audit; //      the ledger
 mod credentials;
 mod extract; //    bodies, queries and names, read strictly
+mod findings; //   detected deviations
 mod health; //     liveness, readiness
 mod hold; //       a task lives while its runner listens
 mod listen; //     TCP and the local socket

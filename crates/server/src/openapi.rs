@@ -14,8 +14,8 @@ use accredit_api::problem::{PROBLEM_JSON, Problem};
 use crate::access::Access;
 use crate::router::routes;
 use crate::{
-    agents, audit, credentials, health, hold, metrics, owners, policies, requests, resources, revoke,
-    sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, findings, health, hold, metrics, owners, policies, requests, resources,
+    revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +34,7 @@ use crate::{
         templates::list, templates::get,
         tasks::start, tasks::list, tasks::get, tasks::renew, tasks::extend, tasks::end, tasks::receipt, hold::hold,
         revoke::revoke,
+        findings::list, findings::get, findings::release,
         requests::list, requests::get, requests::approve, requests::deny, requests::withdraw,
         policies::head, policies::get, policies::check, policies::apply, policies::replay, policies::who_can,
         audit::search, audit::get, audit::tail, audit::export, audit::verify, audit::checkpoint, audit::key, audit::proof,

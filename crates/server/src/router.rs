@@ -14,8 +14,8 @@ use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
 use crate::problem::Failure;
 use crate::{
-    agents, audit, credentials, health, hold, metrics, owners, policies, requests, resources, revoke,
-    sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, findings, health, hold, metrics, owners, policies, requests, resources,
+    revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 /// One route.
@@ -106,10 +106,13 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Get, "/v1/tasks/{id}", TaskOrOperator, PLAIN, get(tasks::get)),
         row(Post, "/v1/tasks/{id}/token", Task, PLAIN, post(tasks::renew)),
         row(Post, "/v1/tasks/{id}/extend", Operator, PLAIN, post(tasks::extend)),
+        row(Post, "/v1/tasks/{id}/release", Operator, PLAIN, post(findings::release)),
         row(Post, "/v1/tasks/{id}/end", TaskOrOperator, PLAIN, post(tasks::end)),
         row(Get, "/v1/tasks/{id}/hold", Task, PLAIN, get(hold::hold)),
         row(Get, "/v1/tasks/{id}/receipt", TaskOrOperator, PLAIN, get(tasks::receipt)),
         row(Post, "/v1/revoke", Operator, PLAIN, post(revoke::revoke)),
+        row(Get, "/v1/findings", Operator, QUERY, get(findings::list)),
+        row(Get, "/v1/findings/{id}", Operator, PLAIN, get(findings::get)),
         // --- requests, policies
         row(Get, "/v1/requests", Operator, QUERY, get(requests::list)),
         row(Get, "/v1/requests/{id}", TaskOrOperator, QUERY, get(requests::get)),

@@ -53,6 +53,8 @@ pub(crate) fn wire(task: &core::Task, now: Timestamp) -> Task {
         workflow: task.workflow.as_ref().map(ToString::to_string),
         requested_by: task.requested_by.as_ref().map(ToString::to_string),
         parent: task.parent.as_ref().map(ToString::to_string),
+        restraint: task.restraint.as_ref().map(|r| r.kind.as_str().to_owned()),
+        finding: task.restraint.as_ref().map(|r| r.finding.to_string()),
         template: task.template.as_ref().map(ToString::to_string),
         boundary: wire_boundary(&task.boundary),
         held: task.held,

@@ -40,8 +40,9 @@ mod fault; // disks that fill up and flushes that fail
 extern crate self as accredit_store; // the world of the tests speaks of the crate by its name
 
 pub use entity::{
-    AgentKey, JoinToken, OperatorLink, OperatorSession, PolicySetRow, REQUESTS_MAX, RequestFilter,
-    RequestStatus, SealedValue, SigningKeyRow, TASKS_MAX, TaskFilter, TaskStatus, Transport,
+    AgentKey, FINDINGS_MAX, FindingFilter, JoinToken, OperatorLink, OperatorSession, PolicySetRow,
+    REQUESTS_MAX, RequestFilter, RequestStatus, SealedValue, SigningKeyRow, TASKS_MAX, TaskFilter,
+    TaskStatus, Transport, Watched,
 };
 pub use error::{Cause, ChangeError, FactsError, RecordError, StoreError};
 pub use ledger::{

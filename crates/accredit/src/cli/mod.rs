@@ -11,6 +11,7 @@ mod config; //     config check|show
 mod credential; // credential ls|show|add|set|rotate|revoke|who-can|uses
 mod database; //   database prepare
 mod doctor; //     doctor [--probe]
+mod finding; //    finding ls|show
 mod health; //     health
 mod login; //      login, logout, whoami
 pub(crate) mod operator; // calls in the name of the person who is signed in
@@ -22,7 +23,7 @@ mod request; //    people answer what waits
 mod resource; //   resource ls|show|add|change|retire|test
 mod revoke; //     revoke --task|--agent|--credential|--all
 mod secret; //     secret values: from a file, a descriptor or standard input, never from the command line
-mod task; //       task ls|show|end|extend
+mod task; //       task ls|show|end|extend|release
 mod template; //   template ls|show
 mod vault; //      vault show|rotate
 mod verify; //     the whole ledger, recomputed on this machine
@@ -92,6 +93,8 @@ enum Command {
     Policy(policy::PolicyArgs),
     /// Requests that wait for a person
     Request(request::RequestArgs),
+    /// Findings: agents that did what they do not usually do
+    Finding(finding::FindingArgs),
     /// The ledger: search it, follow it, prove it
     Audit(audit::AuditArgs),
     /// Explain a decision, a request or a task by replaying it from the record
@@ -235,6 +238,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Credential(args) => credential::run(args, context).await,
         Command::Policy(args) => policy::run(args, context).await,
         Command::Request(args) => request::run(args, context).await,
+        Command::Finding(args) => finding::run(args, context).await,
         Command::Audit(args) => audit::run(args, context).await,
         Command::Why(args) => why::run(args, context).await,
         Command::Revoke(args) => revoke::run(args, context).await,

@@ -1,5 +1,6 @@
 //! `accredit task`: what runs now, what ran, and ending it.
 
+use accredit_api::finding::ReleaseTask;
 use accredit_api::task::{EndOutcome, EndTask, ExtendTask, Receipt, Task, TaskStatus, TasksQuery};
 use accredit_client::routes;
 use clap::{Args, Subcommand};
@@ -69,6 +70,14 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Let a task go on that a finding holds back
+    Release {
+        /// Its id
+        id: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
 }
 
 /// A number of items that a list may show.
@@ -112,6 +121,11 @@ pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failu
             let task: Task = operator.post(&routes::under(routes::TASKS, &id, "extend"), &body).await?;
             context.out.one(&task, lines)?;
         }
+        Verb::Release { id, reason } => {
+            let path = routes::under(routes::TASKS, &id, "release");
+            let task: Task = operator.post(&path, &ReleaseTask { reason }).await?;
+            context.out.one(&task, lines)?;
+        }
     }
     Ok(Exit::Ok)
 }
@@ -153,6 +167,12 @@ pub(crate) fn lines(task: &Task) -> Vec<Line> {
         ("until", task.expires_at.as_deref().map(|at| format!("{} ({})", when::show(at), when::until(at)))),
         ("ended", task.ended_at.as_deref().map(when::show)),
         ("because", task.ended_because.clone()),
+        (
+            "held back",
+            task.restraint.as_ref().map(|kind| {
+                format!("{kind}   accredit finding show {}", task.finding.as_deref().unwrap_or_default())
+            }),
+        ),
     ];
     lines.extend(optional.into_iter().filter_map(|(label, text)| Some((label, text?))));
     lines.push(("may", task.boundary.usable.join("\n")));

@@ -3,6 +3,7 @@
 //! Read strictly: an unknown key is an error that names the nearest known one, a value is parsed into its final type
 //! at once, and every error names file, line and field. Defaults are in the types, not in the readers.
 
+pub(crate) mod deviation; //  signs of deviation, and what follows
 pub(crate) mod document; //   one TOML file, read key by key
 pub(crate) mod duration; //   `90s`, `15m`, `4h`, `7d`
 mod nearest; //               which known word a misspelt one is nearest to

@@ -11,6 +11,7 @@ use accredit_authority::settings::{Address, DATABASE_FILE, Database};
 use accredit_authority::witnesses::{WITNESSES_MAX, WitnessSetting};
 use accredit_client::Server;
 use accredit_core::boundary::{Boundary, Grant};
+use accredit_core::deviation::Rule;
 use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
 use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
@@ -20,6 +21,7 @@ use accredit_vault::KeySource;
 use accredit_witness::WitnessClient;
 use serde::Serialize;
 
+use super::deviation;
 use super::document::{self, ConfigError, Section};
 use super::paths::Paths;
 use super::publish::{self, PublishConfig};
@@ -69,6 +71,8 @@ pub(crate) struct ServerConfig {
     pub(crate) mode: Mode,
     /// Named boundaries.
     pub(crate) templates: Vec<Template>,
+    /// Signs of deviation, and what follows.
+    pub(crate) rules: Vec<Rule>,
     /// Longest life of a task, in seconds.
     pub(crate) task_ttl_s_max: u64,
     /// The collector that reports of actions go to, over OTLP.
@@ -124,6 +128,7 @@ impl ServerConfig {
             }
             config.publish = publish::read(audit.section("publish")?)?;
             audit.finish()?;
+            config.rules = deviation::read(root.sections("deviation")?)?;
             for section in root.sections("template")? {
                 let template = template(section, &config)?;
                 config.templates.push(template);
@@ -161,6 +166,7 @@ impl ServerConfig {
                 .map(|w| format!("{} ({})", w.client.name(), w.key.name()))
                 .collect(),
             publish: self.publish.as_ref().map(|p| p.to.to_string()),
+            deviations: self.rules.iter().map(|r| format!("{} ({})", r.name, r.then)).collect(),
             templates: self.templates.iter().map(|t| t.name.to_string()).collect(),
         }
     }
@@ -184,6 +190,7 @@ pub(crate) struct View {
     pub(crate) witnesses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<String>,
+    pub(crate) deviations: Vec<String>,
     pub(crate) templates: Vec<String>,
 }
 
@@ -237,6 +244,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
         head,
         seal,
         templates: Vec::new(),
+        rules: Vec::new(),
         witnesses: Vec::new(),
         publish: None,
         task_ttl_s_max: TTL_S_MAX,

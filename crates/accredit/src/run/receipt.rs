@@ -83,6 +83,8 @@ mod tests {
             template: None,
             boundary: Boundary::default(),
             held: true,
+            restraint: None,
+            finding: None,
             proposed_at: String::new(),
             started_at: None,
             expires_at: None,

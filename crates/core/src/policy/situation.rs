@@ -161,6 +161,7 @@ impl Situation<'_> {
             proposed_at: since,
             held: false,
             state: TaskState::Active { since, expires_at: self.now.plus_ms(1) },
+            restraint: None,
         }
     }
 

@@ -120,6 +120,7 @@ pub(crate) async fn world(upstream: Upstream, mode: Mode) -> World {
         task_ttl_s_max: 3_600,
         default_mode: Mode::Enforce,
         hold_for: Duration::ZERO,
+        rules: accredit_core::deviation::Rule::defaults().into(),
         queue_max: 10_000,
         witnesses: Vec::new(),
     };

@@ -110,6 +110,7 @@ impl Plane {
             task_ttl_s_max: 3_600,
             default_mode: Mode::Enforce,
             hold_for: std::time::Duration::ZERO,
+            rules: accredit_core::deviation::Rule::defaults().into(),
             queue_max: 256,
             witnesses: Vec::new(),
         };

@@ -3,6 +3,7 @@
 mod agents; //      registered identities and their keys
 mod credentials; // ways into resources
 mod facts; //       what decisions were made from
+mod findings; //    deviations, and what is known of each agent
 mod holds; //       which runners hold their tasks
 mod meta; //        single values of the installation
 mod once; //        what may be used once: join tokens and proofs
@@ -17,6 +18,7 @@ mod tasks; //       units of authority
 mod tenants; //     whose worlds there are
 
 pub use agents::AgentKey;
+pub use findings::{FINDINGS_MAX, FindingFilter, Watched};
 pub use once::JoinToken;
 pub use policies::PolicySetRow;
 pub use requests::{REQUESTS_MAX, RequestFilter, RequestStatus};

@@ -25,14 +25,15 @@ struct Migration {
 }
 
 /// Every migration, in order; the first has number 1.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration { sql: include_str!("../../migrations/postgres/0001.sql"), works_from: 1 },
     // A program that knows only the first refuses what it cannot read: answers to requests.
     Migration { sql: include_str!("../../migrations/postgres/0002.sql"), works_from: 1 },
+    Migration { sql: include_str!("../../migrations/postgres/0003.sql"), works_from: 1 },
 ];
 
 /// What the service may do, table by table. Entries, their places and checkpoints are never changed or removed.
-const GRANTS: [(&str, &str); 30] = [
+const GRANTS: [(&str, &str); 31] = [
     ("tenant", "SELECT, INSERT"),
     ("stamp", "SELECT, INSERT, UPDATE"),
     ("task", "SELECT, INSERT, UPDATE"),
@@ -57,6 +58,7 @@ const GRANTS: [(&str, &str); 30] = [
     ("seen", "SELECT, INSERT"),
     ("open_action", "SELECT, INSERT, DELETE"),
     ("request", "SELECT, INSERT, UPDATE"),
+    ("watched, profile, finding", "SELECT, INSERT, UPDATE"),
     ("arrival, leaf, entry, checkpoint, migration", "SELECT"),
     ("arrival, leaf, checkpoint", "INSERT"),
     ("cosignature", "SELECT, INSERT, UPDATE"),

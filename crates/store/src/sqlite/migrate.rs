@@ -8,8 +8,11 @@ use rusqlite::{Connection, OptionalExtension as _};
 use crate::error::StoreError;
 
 /// Every migration, in order; the first has number 1.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/sqlite/0001.sql"), include_str!("../../migrations/sqlite/0002.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/sqlite/0001.sql"),
+    include_str!("../../migrations/sqlite/0002.sql"),
+    include_str!("../../migrations/sqlite/0003.sql"),
+];
 
 /// Why the schema cannot be used.
 #[derive(Debug, thiserror::Error)]

@@ -294,6 +294,7 @@ impl World {
                 since: Timestamp::from_ms(START_MS),
                 expires_at: Timestamp::from_ms(START_MS + 3_600_000),
             },
+            restraint: None,
         }
     }
 
