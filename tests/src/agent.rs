@@ -54,6 +54,20 @@ pub struct Task {
     token: String,
 }
 
+impl Task {
+    /// What its token claims, unverified.
+    ///
+    /// # Panics
+    /// When it is no JWT.
+    #[must_use]
+    pub fn claims(&self) -> Value {
+        use base64::Engine as _;
+        let claims = self.token.split('.').nth(1).expect("three parts");
+        let bytes = base64::prelude::BASE64_URL_SAFE_NO_PAD.decode(claims).expect("base64url");
+        serde_json::from_slice(&bytes).expect("JSON")
+    }
+}
+
 /// An answer, read whole.
 #[derive(Debug, Clone)]
 pub struct Answer {
@@ -136,30 +150,59 @@ impl Agent {
     /// # Errors
     /// When the control plane cannot be reached or says no.
     pub fn start(&self, boundary: &[&str], ttl_s: u64) -> io::Result<Task> {
+        self.start_with(&json!({ "boundary": boundary, "ttl_s": ttl_s, "requested_by": OWNER }))
+    }
+
+    /// Starts a task that another one hands down, whose token was given to this agent.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or says no.
+    pub fn start_below(&self, parent: &Task, wanted: &Value) -> io::Result<Task> {
+        let mut wanted = wanted.clone();
+        wanted["parent_token"] = Value::from(parent.token.clone());
+        self.start_with(&wanted)
+    }
+
+    /// Starts a task with what is wanted beside the agent's proof. The error names what was answered.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached or says no.
+    pub fn start_with(&self, wanted: &Value) -> io::Result<Task> {
+        let (answer, started) = self.ask_for(wanted, "")?;
+        match (started["task"]["id"].as_str(), started["token"]["access_token"].as_str()) {
+            (Some(id), Some(token)) => Ok(Task { id: id.to_owned(), token: token.to_owned() }),
+            _ => Err(io::Error::other(format!("no task: {answer} {started}"))),
+        }
+    }
+
+    /// Asks for a task with more fields in the head; status and body of the answer.
+    ///
+    /// # Errors
+    /// When the control plane cannot be reached.
+    pub fn ask_for(&self, wanted: &Value, fields: &str) -> io::Result<(u16, Value)> {
         let url = format!("{}/v1/tasks", self.url);
         let broken = |e: &dyn std::fmt::Display| io::Error::other(e.to_string());
         let assertion =
             assertion::mint(&self.id, &self.url, &self.key, now(), random()).map_err(|e| broken(&e))?;
         let proof = mint_proof(&self.key, "POST", &url, None, now(), random()).map_err(|e| broken(&e))?;
-        let body = json!({
+        let mut body = json!({
             "client_assertion": assertion,
             "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "purpose": "keep working whatever happens", "workflow": "FAULT-1", "requested_by": OWNER,
-            "boundary": boundary, "ttl_s": ttl_s,
-        })
-        .to_string();
+            "purpose": "keep working whatever happens",
+            "workflow": "FAULT-1",
+        });
+        for (field, value) in wanted.as_object().into_iter().flatten() {
+            body[field] = value.clone();
+        }
+        let body = body.to_string();
         let mut connection = Connection::open(self.to.0, self.patience)?;
         let head = format!(
-            "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ndpop: {proof}\r\ncontent-length: {}\r\n\r\n",
+            "POST /v1/tasks HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ndpop: {proof}\r\n{fields}content-length: {}\r\n\r\n",
             authority(&self.url),
             body.len()
         );
         let answer = connection.exchange(format!("{head}{body}").as_bytes())?;
-        let started: Value = serde_json::from_slice(&answer.body).map_err(|e| broken(&e))?;
-        match (started["task"]["id"].as_str(), started["token"]["access_token"].as_str()) {
-            (Some(id), Some(token)) => Ok(Task { id: id.to_owned(), token: token.to_owned() }),
-            _ => Err(broken(&format!("no task: {} {started}", answer.status))),
-        }
+        Ok((answer.status, serde_json::from_slice(&answer.body).map_err(|e| broken(&e))?))
     }
 
     /// Opens a connection through the gateway in the name of a task.

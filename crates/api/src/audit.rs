@@ -43,6 +43,10 @@ pub struct AuditQuery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<form::TaskId>, inline)]
     pub task: Option<String>,
+    /// With this workflow reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[param(value_type = Option<form::ShortLine>, inline)]
+    pub workflow: Option<String>,
     /// About this resource.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<form::Name>, inline)]

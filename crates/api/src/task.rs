@@ -144,6 +144,10 @@ pub struct StartTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<form::GrantText>>, min_items = 1, max_items = 32)]
     pub boundary: Option<Vec<String>>,
+    /// What it may hand down, beside a boundary; a template says that itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Vec<form::GrantText>>, min_items = 1, max_items = 32)]
+    pub delegable: Option<Vec<String>>,
     /// How long it shall live, in seconds; that of the template, or an hour, when absent.
     #[serde(default, deserialize_with = "strict::whole_opt", skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 86400)]
@@ -154,10 +158,14 @@ pub struct StartTask {
     /// The process that runs it, when it is on this machine.
     #[serde(default, deserialize_with = "strict::object_opt", skip_serializing_if = "Option::is_none")]
     pub runner: Option<Runner>,
-    /// The task that hands this authority down.
+    /// The task that hands this authority down. A process that a runner on this machine started needs not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<form::TaskId>)]
     pub parent: Option<String>,
+    /// The present token of that task: its holder agrees. Not needed for a process that its runner started.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, max_length = 8192)]
+    pub parent_token: Option<Sensitive>,
 }
 
 /// A token of a task.

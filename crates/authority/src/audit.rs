@@ -72,6 +72,7 @@ impl Authority {
             kinds: filter.kind.into_iter().collect(),
             task: filter.task,
             agent: filter.agent,
+            workflow: filter.workflow,
             resource: filter.resource,
             credential: filter.credential,
             outcome: filter.outcome,
@@ -287,6 +288,8 @@ pub struct AuditFilter {
     pub task: Option<String>,
     /// About this agent.
     pub agent: Option<String>,
+    /// With this workflow reference.
+    pub workflow: Option<String>,
     /// About this resource.
     pub resource: Option<String>,
     /// About this credential.

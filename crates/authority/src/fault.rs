@@ -4,7 +4,7 @@ use std::fmt;
 
 use accredit_core::id::RequestId;
 use accredit_core::refusal::Refusal;
-use accredit_store::{ChangeError, StoreError};
+use accredit_store::{ChangeError, FactsError, StoreError};
 
 /// Whose doing it was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -112,6 +112,23 @@ impl From<StoreError> for Fault {
                 "the ledger does not take an entry about this, so it was not done; this is a defect of Accredit",
             ),
             _ => Self::unavailable("store_unavailable", "the database cannot be read now"),
+        }
+    }
+}
+
+impl From<FactsError> for Fault {
+    fn from(error: FactsError) -> Self {
+        match error {
+            FactsError::NoTask => Self::new(
+                FaultKind::Denied,
+                "not_your_task",
+                "there is no such task",
+                "Use the task that was started for this agent and this run.",
+            ),
+            FactsError::Unavailable(cause) => {
+                tracing::error!(error = %cause, "the facts cannot be read");
+                Self::unavailable("store_unavailable", "the facts cannot be read now, so nothing is allowed")
+            }
         }
     }
 }

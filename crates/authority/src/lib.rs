@@ -7,6 +7,7 @@ pub mod audit; // the ledger for its readers
 pub mod authenticate; // proofs → callers, with the memory that makes proofs single use
 mod clock; //         time and randomness, the two things that rules take as arguments
 pub mod credentials; // the ways into resources, write-only values
+pub mod delegation; // whose consent counts, and the chain that a task stands in
 mod epoch; //         nothing granted before it counts
 pub mod fault; //     what use cases answer when they cannot do it
 pub mod figures; // numbers for whoever watches

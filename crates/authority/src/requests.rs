@@ -126,19 +126,18 @@ impl Authority {
         found.ok_or_else(|| Fault::not_found("task", &id))
     }
 
-    /// Process ids of the runners of live tasks on this machine.
+    /// Process ids of the runners of live tasks on this machine, and their tasks, the newest first.
     ///
     /// # Errors
     /// [`Fault`] when the store cannot be read.
-    pub async fn runner_pids(&self) -> Result<Vec<u32>, Fault> {
+    pub async fn runners(&self) -> Result<Vec<(u32, TaskId)>, Fault> {
         let (tenant, now) = (self.tenant().clone(), self.now());
         let filter = TaskFilter { status: Some(TaskStatus::Active), ..TaskFilter::default() };
         let tasks = self.store.read(move |view| view.tasks(&tenant, &filter)).await?;
         Ok(tasks
-            .iter()
+            .into_iter()
             .filter(|t| !t.over_at(now))
-            .filter_map(|t| t.instance.process)
-            .map(|(pid, _)| pid)
+            .filter_map(|t| Some((t.instance.process?.0, t.id)))
             .collect())
     }
 }

@@ -12,6 +12,7 @@ use accredit_core::boundary::Boundary;
 use accredit_core::decision::{Grounds, Outcome};
 use accredit_core::digest::Digest;
 use accredit_core::event::{Event, about_raised, about_request, about_task};
+use accredit_core::facts::Link;
 use accredit_core::id::{RequestId, TaskId, TemplateName, TokenId};
 use accredit_core::refusal::{Code, Refusal};
 use accredit_core::start::{Proposal, StartQuestion, decide_start};
@@ -24,6 +25,7 @@ use accredit_identity::token::{Subject, TaskToken, TaskTokenClaims, mint};
 use accredit_store::Tx;
 
 use crate::Authority;
+use crate::delegation::{Parent, ttl_below};
 use crate::fault::{Fault, FaultKind};
 use crate::live::CutReport;
 use crate::operators::ms;
@@ -46,7 +48,7 @@ pub struct Wanted {
     /// The person who asked.
     pub requested_by: Option<Requester>,
     /// The task that hands authority down.
-    pub parent: Option<TaskId>,
+    pub parent: Option<Parent>,
     /// The template to start from.
     pub template: Option<TemplateName>,
     /// The boundary, when no template is named.
@@ -82,14 +84,8 @@ impl Authority {
     /// # Errors
     /// [`Fault`]: refused by policy, an unknown template, a boundary that names nothing, …
     pub async fn start_task(&self, by: ProvenAgent, wanted: Wanted) -> Result<Started, Fault> {
+        let wanted = self.inherit(wanted).await?;
         let (boundary, ttl_s) = self.shape(&wanted)?;
-        if wanted.parent.is_some() {
-            return Err(Fault::invalid(
-                "parent_unsupported",
-                "a task cannot be handed down yet",
-                "Start it without `parent`; delegation comes with a later version.",
-            ));
-        }
         let now = self.now();
         let task = Task {
             tenant: by.tenant().clone(),
@@ -104,7 +100,7 @@ impl Authority {
             purpose: wanted.purpose.clone(),
             workflow: wanted.workflow.clone(),
             requested_by: wanted.requested_by.clone(),
-            parent: None,
+            parent: wanted.parent.map(|parent| parent.task().clone()),
             template: wanted.template.clone(),
             boundary: boundary.clone(),
             proposed_at: now,
@@ -126,6 +122,21 @@ impl Authority {
         }
         let token = self.issue(&task, now).await?;
         Ok(Started { task, token })
+    }
+
+    /// What is wanted, with the person and the work of the task that hands it down: on their behalf it is done.
+    async fn inherit(&self, wanted: Wanted) -> Result<Wanted, Fault> {
+        let Some(parent) = &wanted.parent else { return Ok(wanted) };
+        let above = self.task(parent.task().clone()).await?;
+        if wanted.requested_by.is_some() && wanted.requested_by != above.requested_by {
+            return Err(Fault::invalid(
+                "other_requester",
+                "whoever asked for the task above asked for this one",
+                "Leave `requested_by` out.",
+            ));
+        }
+        let workflow = wanted.workflow.or(above.workflow);
+        Ok(Wanted { requested_by: above.requested_by, workflow, ..wanted })
     }
 
     /// The boundary and life of what is wanted.
@@ -205,16 +216,29 @@ impl Authority {
                         return Err(Fault::not_found("resource", grant.resource()));
                     }
                 }
-                tx.append(about_task("task.proposed", &task).with_list("boundary", &task.boundary.usable))?;
+                let above = match &task.parent {
+                    Some(parent) => tx.chain(&tenant, parent)?,
+                    None => Vec::new(),
+                };
+                let descendants = match above.last() {
+                    Some(root) => tx.living_descendants(&tenant, &root.task.id)?,
+                    None => 0,
+                };
+                let chained = above.iter().map(|link| &link.task.id);
+                let proposed = about_task("task.proposed", &task).with_list("chain", chained.clone());
+                tx.append(proposed.with_list("boundary", &task.boundary.usable))?;
                 let decision = decide_start(&StartQuestion {
                     agent: &agent,
                     agent_owner: &owner.standing,
                     proven,
                     proposal: &proposal,
+                    above: &above,
+                    descendants,
                     policies: &policies,
                     now,
                 });
-                let asks = Asks { agent: &agent, proposal: &proposal, task: &task, head, now, id: request };
+                let (agent, proposal) = (&agent, &proposal);
+                let asks = Asks { agent, proposal, task: &task, above: &above, head, now, id: request };
                 let (outcome, request) = asks.answer(tx, decision.outcome, &decision.grounds)?;
                 if let Outcome::Ask(_, refusal) | Outcome::Deny(refusal) = outcome {
                     // The refusal is recorded, so this change commits; nothing is started.
@@ -227,13 +251,17 @@ impl Authority {
                     tx.append(event)?;
                     return Ok(Err(Fault { request, ..Fault::from(refusal) }));
                 }
-                let task = task.start(proposal.ttl_s, max_s, now).map_err(|e| wrong_state(&e))?;
+                // Nothing outlives what handed it down.
+                let ttl_s = above.first().map(|link| ttl_below(&link.task, proposal.ttl_s, now));
+                let task =
+                    task.start(ttl_s.unwrap_or(proposal.ttl_s), max_s, now).map_err(|e| wrong_state(&e))?;
                 tx.put_task(&task)?;
                 if task.held {
                     let ms = u64::try_from(RUNNER_ARRIVES.as_millis()).unwrap_or(u64::MAX);
                     tx.hold_task(&task.tenant, &task.id, ms)?;
                 }
                 let mut event = about_task("task.started", &task)
+                    .with_list("chain", chained)
                     .with_list("boundary", &task.boundary.usable)
                     .with_list("policies", &decision.grounds.policies)
                     .with("policy_set", head)
@@ -279,10 +307,11 @@ impl Authority {
         let agent = agent.ok_or_else(|| Fault::not_found("agent", &task.agent))?;
         let id = self.spiffe_id(&agent)?;
         let asked_by = task.requested_by.as_ref().and_then(|r| Subject::parse(r.as_str()).ok());
+        let (root, actor) = self.acting(task).await?;
         let token_id = TokenId::from_random(self.draw16());
         let claims = TaskTokenClaims {
             issuer: self.settings.issuer.clone(),
-            subject: asked_by.unwrap_or_else(|| Subject::from(&id)),
+            subject: asked_by.or(root).unwrap_or_else(|| Subject::from(&id)),
             audience: self.settings.gateway_url.clone(),
             issued_at: now,
             expires_at,
@@ -291,7 +320,7 @@ impl Authority {
             instance: task.instance.id.clone(),
             attestation: task.instance.attestation,
             task: task.id.clone(),
-            actor: None,
+            actor,
             key: task.instance.key,
             authorization_details: vec![serde_json::json!({
                 "type": "accredit_task",
@@ -322,6 +351,10 @@ impl Authority {
             .store
             .change(move |tx| {
                 let Some(task) = tx.task(&tenant, &id)? else { return Err(Fault::not_found("task", &id)) };
+                if let Some(parent) = &task.parent {
+                    let parent = tx.task(&tenant, parent)?;
+                    must_not_outlive(&task, parent.as_ref(), by_s)?;
+                }
                 let task = task.extend(by_s, max_s, now).map_err(|e| wrong_state(&e))?;
                 tx.put_task(&task)?;
                 let mut event = about_task("task.extended", &task).with("by", &by);
@@ -406,11 +439,27 @@ impl Authority {
     }
 }
 
+/// A task ends before the one that handed it down.
+fn must_not_outlive(task: &Task, parent: Option<&Task>, by_s: u64) -> Result<(), Fault> {
+    let ends = |task: &Task| match &task.state {
+        TaskState::Active { expires_at, .. } => Some(*expires_at),
+        TaskState::Proposed | TaskState::Ended { .. } => None,
+    };
+    let (Some(own), Some(above)) = (ends(task), parent.and_then(ends)) else { return Ok(()) };
+    if own.plus_ms(ms(by_s)) <= above {
+        return Ok(());
+    }
+    let detail = "it would live longer than the task that handed it down";
+    Err(Fault::conflict("beyond_parent", detail, "Extend the task above it first."))
+}
+
 /// A proposal that policy may want a person's answer to.
 struct Asks<'a> {
     agent: &'a Agent,
     proposal: &'a Proposal,
     task: &'a Task,
+    /// The tasks above it, the nearest first.
+    above: &'a [Link],
     /// The policy set in force.
     head: Digest,
     now: Timestamp,
@@ -504,7 +553,7 @@ impl Asks<'_> {
             agent: self.agent.name.clone(),
             asked: Asked::Start { owner, purpose, workflow, template, boundary, ttl_s },
             digest,
-            chain: vec![link],
+            chain: std::iter::once(link).chain(self.above.iter().map(ChainLink::of)).collect(),
             terms,
             policies: grounds.policies.clone(),
             policy_set: self.head,

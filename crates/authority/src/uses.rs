@@ -17,7 +17,7 @@ use accredit_core::id::{CredentialName, DecisionId, RequestId, ResourceName, Ten
 use accredit_core::record::{Permit, Recorded, Refused, Settlement};
 use accredit_core::resource::Resource;
 use accredit_identity::caller::Caller;
-use accredit_store::{FactsError, RecordError, Settled};
+use accredit_store::{RecordError, Settled};
 use accredit_vault::Secret;
 
 use crate::Authority;
@@ -124,10 +124,8 @@ impl Drop for Settling {
         seen.duration_ms = elapsed_ms;
         let decision = self.permit.decision();
         self.authority.traces.tell(decision, &self.steps, Some(&seen), &self.authority.traffic.untold);
-        let own = decision.prepared().own();
         let bytes = seen.request_bytes.saturating_add(seen.response_bytes);
-        let settled =
-            Settled::new(settled(decision, &seen), decision.id(), &own.task.id, decision.grant(), bytes);
+        let settled = Settled::new(settled(decision, &seen), decision, bytes);
         let settled = match settled {
             Ok(settled) => settled,
             Err(error) => {
@@ -215,7 +213,7 @@ impl Authority {
         for _ in 0..ROUNDS_MAX {
             steps.mark(Phase::Facts);
             let snapshot = self.store.snapshot(caller.tenant(), caller.task(), endpoint).await;
-            let snapshot = snapshot.map_err(|error| NotOpened::Fault(no_facts(error)))?;
+            let snapshot = snapshot.map_err(|error| NotOpened::Fault(error.into()))?;
             let target = snapshot.prepared.facts().target.as_ref();
             live.with_credential(target.and_then(|t| t.credential.as_ref()).map(|c| &c.name));
             let action = Action::new(call(target).map_err(NotOpened::Fault)?, target.map(|t| &t.resource));
@@ -307,21 +305,6 @@ fn not_sent(cause: &'static str) -> Seen {
         duration_ms: 0,
         cause: Some(cause),
         scrubbed: 0,
-    }
-}
-
-fn no_facts(error: FactsError) -> Fault {
-    match error {
-        FactsError::NoTask => Fault::new(
-            FaultKind::Denied,
-            "not_your_task",
-            "there is no such task",
-            "Use the task that was started for this agent and this run.",
-        ),
-        FactsError::Unavailable(cause) => {
-            tracing::error!(error = %cause, "the facts cannot be read");
-            Fault::unavailable("store_unavailable", "the facts cannot be read now, so nothing is allowed")
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::boundary::Boundary;
 use crate::digest::Digest;
 use crate::effect::Effect;
+use crate::facts::Link;
 use crate::operator::{Operator, Role};
 use crate::refusal::{Code, Refusal};
 use crate::text::{Owner, Purpose, Reason, Requester, Workflow};
@@ -247,6 +248,21 @@ pub struct ChainLink {
     /// User id of its runner on the authority's machine, where it came through the socket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
+}
+
+impl ChainLink {
+    /// A link of a chain, as it is.
+    #[must_use]
+    pub fn of(link: &Link) -> Self {
+        Self {
+            task: link.task.id.clone(),
+            agent: link.agent.name.clone(),
+            owner: link.agent.owner.clone(),
+            purpose: link.task.purpose.clone(),
+            requested_by: link.task.requested_by.clone(),
+            uid: link.task.instance.process.map(|(_, uid)| uid),
+        }
+    }
 }
 
 /// One person's yes.

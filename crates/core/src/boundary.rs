@@ -10,6 +10,7 @@
 //!
 //! Grants are compared structurally, never as texts put together.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use accredit_identity::id::{OperationName, ResourceName};
@@ -21,6 +22,8 @@ use crate::effect::Effect;
 pub const GRANTS_MAX: usize = 32;
 /// Longest text of one grant, in bytes.
 pub const GRANT_BYTES_MAX: usize = 256;
+/// Most steps that finding out takes whether one pattern is within another. People's patterns take a few dozen.
+const CONTAINED_STATES_MAX: usize = 10_000;
 
 /// Why a text is not a grant.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +132,12 @@ impl PathPattern {
         glob(self.0.as_bytes(), path.as_bytes())
     }
 
+    /// Whether every path within this pattern is within the other. What would take too long to find out is not.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        contained(self.0.as_bytes(), other.0.as_bytes())
+    }
+
     /// The text of the pattern.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -142,19 +151,55 @@ fn glob(pattern: &[u8], path: &[u8]) -> bool {
     reach[0] = true;
     skip_stars(pattern, &mut reach);
     for &byte in path {
-        let mut next = vec![false; pattern.len() + 1];
-        for at in (0..pattern.len()).filter(|&at| reach[at]) {
-            match star(pattern, at) {
-                Some((_, true)) => next[at] = true,
-                Some((_, false)) => next[at] |= byte != b'/',
-                None if pattern[at] == byte => next[at + 1] = true,
-                None => {}
-            }
-        }
-        skip_stars(pattern, &mut next);
-        reach = next;
+        reach = step(pattern, &reach, byte);
     }
     reach[pattern.len()]
+}
+
+/// The positions of a pattern that are reachable after one more byte.
+fn step(pattern: &[u8], reach: &[bool], byte: u8) -> Vec<bool> {
+    let mut next = vec![false; pattern.len() + 1];
+    for at in (0..pattern.len()).filter(|&at| reach[at]) {
+        match star(pattern, at) {
+            Some((_, true)) => next[at] = true,
+            Some((_, false)) => next[at] |= byte != b'/',
+            None if pattern[at] == byte => next[at + 1] = true,
+            None => {}
+        }
+    }
+    skip_stars(pattern, &mut next);
+    next
+}
+
+/// Whether every path of `inner` is one of `outer`: both are walked at once, over each byte that tells them apart.
+fn contained(inner: &[u8], outer: &[u8]) -> bool {
+    let mut bytes: BTreeSet<u8> = inner.iter().chain(outer).copied().filter(|b| *b != b'*').collect();
+    bytes.insert(b'/');
+    // One that stands in neither of them stands for all such.
+    bytes.extend((b'!'..=b'~').find(|b| *b != b'*' && !bytes.contains(b)));
+    let start = |pattern: &[u8]| {
+        let mut reach = vec![false; pattern.len() + 1];
+        reach[0] = true;
+        skip_stars(pattern, &mut reach);
+        reach
+    };
+    let mut seen = BTreeSet::from([(start(inner), start(outer))]);
+    let mut open: Vec<_> = seen.iter().cloned().collect();
+    while let Some((a, b)) = open.pop() {
+        if a[inner.len()] && !b[outer.len()] {
+            return false;
+        }
+        for byte in &bytes {
+            let next = (step(inner, &a, *byte), step(outer, &b, *byte));
+            if next.0.contains(&true) && seen.insert(next.clone()) {
+                if seen.len() > CONTAINED_STATES_MAX {
+                    return false;
+                }
+                open.push(next);
+            }
+        }
+    }
+    true
 }
 
 /// The length of the star at this place and whether it crosses `/`.
@@ -186,6 +231,23 @@ pub struct Limits {
 }
 
 impl Limits {
+    /// Whether uses are counted because of them.
+    #[must_use]
+    pub const fn are_counted(&self) -> bool {
+        self.calls_max.is_some() || self.bytes_max.is_some()
+    }
+
+    /// Whether nothing is bounded higher than there. What is not bounded here is bounded by what is left there.
+    fn within(&self, other: &Self) -> bool {
+        let lower = |own: Option<u64>, other: Option<u64>| match (own, other) {
+            (Some(own), Some(other)) => own <= other,
+            _ => true,
+        };
+        lower(self.calls_max, other.calls_max)
+            && lower(self.bytes_max, other.bytes_max)
+            && lower(self.within_s, other.within_s)
+    }
+
     fn add(&mut self, text: &str) -> Result<(), GrantError> {
         let bad = || GrantError::Limit(text.to_owned());
         let (name, value) = text.split_once("<=").ok_or_else(bad)?;
@@ -313,6 +375,23 @@ impl Grant {
         Effect::ALL.into_iter().filter(|e| found.contains(e)).collect()
     }
 
+    /// Whether everything that this grant covers, the other covers, and no limit is higher. Compared by structure: a
+    /// method is not within an effect, because an operation may have another effect than its method.
+    #[must_use]
+    pub fn within(&self, other: &Self) -> bool {
+        let what = match (&self.what, &other.what) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => own.iter().all(|word| other.contains(word)),
+        };
+        let path = match (&self.path, &other.path) {
+            (_, None) => true,
+            (None, Some(_)) => false,
+            (Some(own), Some(other)) => own.within(other),
+        };
+        self.resource == other.resource && what && path && self.limits.within(&other.limits)
+    }
+
     /// Whether the grant is about this action. Limits are not looked at.
     #[must_use]
     pub fn covers(&self, asked: &Asked<'_>) -> bool {
@@ -378,6 +457,31 @@ impl Boundary {
             grants.push(Grant::parse(text).map_err(|e| (text.to_owned(), e))?);
         }
         Ok(Self { usable: grants, delegable: Vec::new() })
+    }
+
+    /// The same with a half that may be handed down.
+    ///
+    /// # Errors
+    /// The first text that is not a grant, with its reason.
+    pub fn with_delegable<'a>(
+        self,
+        delegable: impl IntoIterator<Item = &'a str>,
+    ) -> Result<Self, (String, GrantError)> {
+        Ok(Self { delegable: Self::parse(delegable)?.usable, ..self })
+    }
+
+    /// The first grant, of either half, that a task with this boundary could not have handed down by one that may hand
+    /// down `delegable`.
+    #[must_use]
+    pub fn beyond(&self, delegable: &[Grant]) -> Option<&Grant> {
+        let all = self.usable.iter().chain(&self.delegable);
+        all.into_iter().find(|grant| !delegable.iter().any(|held| grant.within(held)))
+    }
+
+    /// The place of a delegable grant among all grants of a boundary, for figures about its use: after every usable one.
+    #[must_use]
+    pub const fn place_of_delegable(delegable: usize) -> usize {
+        GRANTS_MAX + delegable
     }
 
     /// The usable grants about this action, with their places in the list.
@@ -447,6 +551,111 @@ mod tests {
             let grant = Grant::parse(text).expect(text);
             assert_eq!(Grant::parse(&grant.to_string()).expect("its own text"), grant);
         }
+    }
+
+    fn within(inner: &str, outer: &str) -> bool {
+        Grant::parse(inner).expect(inner).within(&Grant::parse(outer).expect(outer))
+    }
+
+    // case: DEL-01, DEL-06
+    #[test]
+    fn a_grant_is_within_another_only_where_that_is_certain() {
+        for (inner, outer) in [
+            ("github: GET /a", "github: GET /a"),
+            ("github: GET /a/b", "github: GET /a/*"),
+            ("github: GET /a/*/c", "github: GET /a/**"),
+            ("github: GET /a/*", "github: GET|POST /**"),
+            ("github: GET /a/*x*", "github: GET /a/*"),
+            ("github: GET /*/b", "github: *"),
+            ("github: read", "github: read|write"),
+            ("github: GET /a calls<=2", "github: GET /a calls<=5"),
+            ("github: GET /a calls<=2", "github: GET /a"),
+            // What is left of the five is the bound.
+            ("github: GET /a", "github: GET /a calls<=5"),
+        ] {
+            assert!(within(inner, outer), "{inner} within {outer}");
+        }
+        for (inner, outer) in [
+            ("gitlab: GET /a", "github: GET /a"),
+            ("github: *", "github: GET"),
+            ("github: GET", "github: GET /**/a"),
+            ("github: GET /a/**", "github: GET /a/*"),
+            ("github: GET /a*", "github: GET /a"),
+            ("github: GET /a/", "github: GET /a"),
+            ("github: GET /A", "github: GET /a"),
+            ("github: GET /a/*", "github: GET /a/b*"),
+            ("github: GET /*/*", "github: GET /*"),
+            ("github: GET|POST", "github: GET"),
+            ("github: write", "github: read"),
+            // A search is a POST that reads: the method says nothing about the effect.
+            ("github: GET", "github: read"),
+            ("github: read", "github: GET|HEAD"),
+            ("github: GET /a calls<=6", "github: GET /a calls<=5"),
+            ("github: GET /a bytes<=2MB", "github: GET /a bytes<=1MB"),
+            ("github: GET /a for<=2h", "github: GET /a for<=1h"),
+        ] {
+            assert!(!within(inner, outer), "{inner} within {outer}");
+        }
+    }
+
+    /// Numbers that look drawn and are the same each time.
+    struct Draw(u64);
+
+    impl Draw {
+        fn of<'a>(&mut self, words: &[&'a str]) -> &'a str {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            words[usize::try_from(self.0 >> 33).expect("a small number") % words.len()]
+        }
+
+        fn text(&mut self, words: &[&str]) -> String {
+            let long = self.of(&["1", "2", "3", "4"]).parse().expect("a number");
+            let parts: Vec<&str> = (0..long).map(|_| self.of(words)).collect();
+            format!("/{}", parts.join(self.of(&["/", "", "/"])))
+        }
+    }
+
+    // case: DEL-01, DEL-06
+    #[test]
+    fn what_is_within_covers_nothing_that_the_other_does_not() {
+        let mut draw = Draw(1);
+        let (mut contained, mut told_apart) = (0, 0);
+        for _ in 0..20_000 {
+            let (inner, outer) =
+                (draw.text(&["a", "b", "*", "**", "a*", "*b"]), draw.text(&["a", "*", "**", "a*"]));
+            let (Ok(inner), Ok(outer)) = (PathPattern::parse(&inner), PathPattern::parse(&outer)) else {
+                continue;
+            };
+            let is_within = inner.within(&outer);
+            contained += usize::from(is_within);
+            let mut outside = false;
+            for _ in 0..20 {
+                let path = draw.text(&["a", "b", "ab", "x"]);
+                outside |= inner.matches(&path) && !outer.matches(&path);
+            }
+            told_apart += usize::from(outside);
+            assert!(!(is_within && outside), "{} within {}", inner.as_str(), outer.as_str());
+        }
+        assert!(contained > 1_000 && told_apart > 1_000, "{contained} {told_apart}");
+    }
+
+    #[test]
+    fn finding_out_takes_a_bounded_time() {
+        let hard = PathPattern::parse(&format!("/{}", "*a".repeat(80))).expect("a pattern");
+        let harder = PathPattern::parse(&format!("/{}/b", "**a".repeat(50))).expect("a pattern");
+        assert!(!hard.within(&harder));
+    }
+
+    #[test]
+    fn a_boundary_goes_beyond_with_its_first_grant_that_does() {
+        let delegable = Boundary::parse(["github: GET /a/**", "billing: *"]).expect("grants").usable;
+        let boundary = |usable: &[&str], delegable: &[&str]| {
+            let usable = Boundary::parse(usable.iter().copied()).expect("grants");
+            usable.with_delegable(delegable.iter().copied()).expect("grants")
+        };
+        let beyond = |b: Boundary| b.beyond(&delegable).map(ToString::to_string);
+        assert_eq!(beyond(boundary(&["github: GET /a/b", "billing: read"], &["billing: GET"])), None);
+        assert_eq!(beyond(boundary(&["github: GET /b"], &[])).as_deref(), Some("github: GET /b"));
+        assert_eq!(beyond(boundary(&["billing: *"], &["github: *"])).as_deref(), Some("github: *"));
     }
 
     #[test]

@@ -11,8 +11,8 @@ use accredit_identity::key::Thumbprint;
 
 use crate::action::Action;
 use crate::approval::{self, Approval, Denial, QUESTIONS_MAX, Terms};
-use crate::boundary::{Asked, Grant};
-use crate::decision::{Approved, Decision, Grounds, Outcome};
+use crate::boundary::{Asked, Boundary, Grant};
+use crate::decision::{Approved, Charge, Decision, Grounds, Outcome};
 use crate::facts::{Facts, Link, Prepared, Target, Usage, Used};
 use crate::owner::Standing;
 use crate::policy::{PolicySet, Verdict};
@@ -42,10 +42,9 @@ pub struct Question<'a> {
 #[must_use]
 pub fn decide(question: Question<'_>) -> Decision {
     let Question { id, caller, action, prepared, usage, policies, now } = question;
-    let Weighed { outcome, grounds, grant } =
+    let Weighed { outcome, grounds, charges } =
         weigh(&Who::of(&caller), &prepared, &action, usage, policies, now);
-    let used = grant.map_or(Used::default(), |g| usage.of(g));
-    Decision { id, at: now, caller, action, outcome, grounds, grant, used, usage: usage.clone(), prepared }
+    Decision { id, at: now, caller, action, outcome, grounds, charges, usage: usage.clone(), prepared }
 }
 
 /// Who asks, as far as a decision looks at it. A [`Caller`] gives one; so does what was recorded of
@@ -88,8 +87,15 @@ impl<'a> Who<'a> {
 pub(crate) struct Weighed {
     pub(crate) outcome: Outcome,
     pub(crate) grounds: Grounds,
+    /// The grants that it counts against, that of the task first. Empty: none covers it.
+    pub(crate) charges: Vec<Charge>,
+}
+
+impl Weighed {
     /// The place of the grant that covers the action.
-    pub(crate) grant: Option<usize>,
+    pub(crate) fn grant(&self) -> Option<usize> {
+        self.charges.first().map(|charge| charge.place)
+    }
 }
 
 /// The whole decision, as a function of values.
@@ -105,10 +111,12 @@ pub(crate) fn weigh(
     let covered =
         structural(who, facts, action, now).and_then(|asked| within_boundaries(facts, &asked, usage, now));
     match covered {
-        Err(refusal) => Weighed { outcome: Outcome::Deny(refusal), grounds: Grounds::default(), grant: None },
-        Ok(grant) => {
+        Err(refusal) => {
+            Weighed { outcome: Outcome::Deny(refusal), grounds: Grounds::default(), charges: Vec::new() }
+        }
+        Ok(charges) => {
             let (outcome, grounds) = by_policy(prepared, action, usage, policies, now);
-            Weighed { outcome, grounds, grant: Some(grant) }
+            Weighed { outcome, grounds, charges }
         }
     }
 }
@@ -127,7 +135,10 @@ fn structural<'a>(
     if *who.instance != own.task.instance.id || *who.key != own.task.instance.key {
         return Err(not_yours("the task was given to another running instance of this agent"));
     }
-    facts.chain.iter().try_for_each(|link| alive(link, own, now))?;
+    facts.chain.iter().try_for_each(|link| {
+        let whose = if link.task.id == own.task.id { "this task" } else { ABOVE };
+        alive(link, whose, now)
+    })?;
     let Some(target) = &facts.target else { return Err(unknown_host(action)) };
     if !target.resource.endpoints.contains(&action.call().endpoint) {
         return Err(unknown_host(action));
@@ -140,8 +151,12 @@ fn structural<'a>(
     Ok(asked)
 }
 
-fn alive(link: &Link, own: &Link, now: Timestamp) -> Result<(), Refusal> {
-    let whose = if link.task.id == own.task.id { "this task" } else { "a task above this one" };
+/// What a refusal calls a task of the chain that is not the one that asks.
+pub(crate) const ABOVE: &str = "a task above this one";
+
+/// Whether a task of the chain, its agent and whoever answers for that are what they must be. `whose`: what the refusal
+/// calls the task.
+pub(crate) fn alive(link: &Link, whose: &str, now: Timestamp) -> Result<(), Refusal> {
     let restart = "Stop. Start a new task if the work must go on; nothing is wrong with the upstream's key.";
     link.task.active_at(now).map_err(|why| match why {
         TransitionError::Ended(Ending::Expired) => {
@@ -205,36 +220,66 @@ fn target_usable(target: &Target) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// The place of the grant that covers the action now, in the task itself; every ancestor must
-/// hold a delegable grant that covers it too.
+/// The grants that cover the action now, that of the task itself first; every ancestor must hold a delegable grant that
+/// covers it too, and what is limited there is shared by everything below it.
 fn within_boundaries(
     facts: &Facts,
     asked: &Asked<'_>,
     usage: &Usage,
     now: Timestamp,
-) -> Result<usize, Refusal> {
+) -> Result<Vec<Charge>, Refusal> {
     let (own, ancestors) = facts.chain.split_first().ok_or_else(|| not_yours("the facts name no task"))?;
-    for link in ancestors {
-        let held = link.task.boundary.delegable.iter().any(|g| g.covers(asked) && in_time(g, link, now));
-        if !held {
-            return Err(outside(asked, "a task above this one no longer hands this down"));
-        }
-    }
+    let mut charges = Vec::with_capacity(facts.chain.len());
     let mut limited = None;
     for (place, grant) in own.task.boundary.covering(asked) {
-        match room(grant, own, usage.of(place), now) {
-            Ok(()) => return Ok(place),
+        let used = usage.of(place);
+        match room(grant, own, used, now) {
+            Ok(()) => {
+                charges.push(charge(own, place, grant, used));
+                break;
+            }
             Err(limit) => limited = Some(limit),
         }
     }
-    Err(match limited {
-        Some(limit) => Refusal::new(
-            Code::LimitReached,
-            format!("the task's limit on {limit} is used up for `{}`", asked.resource),
-            "Finish without it, or ask whoever started the task for a new one with a higher limit.",
-        ),
-        None => outside(asked, "no grant of this task covers it"),
-    })
+    for (nth, link) in ancestors.iter().enumerate() {
+        let held = link.task.boundary.delegable.iter().enumerate();
+        let mut held = held.filter(|(_, g)| g.covers(asked) && in_time(g, link, now)).peekable();
+        if held.peek().is_none() {
+            return Err(outside(asked, "a task above this one no longer hands this down"));
+        }
+        let with_used = held.map(|(place, grant)| {
+            let place = Boundary::place_of_delegable(place);
+            (place, grant, usage.of_above(nth, place))
+        });
+        let with_room = with_used.map(|(place, grant, used)| match room(grant, link, used, now) {
+            Ok(()) => Ok((place, grant, used)),
+            Err(limit) => Err(limit),
+        });
+        match with_room.reduce(Result::or) {
+            Some(Ok((place, grant, used))) if grant.limits().are_counted() => {
+                charges.push(charge(link, place, grant, used));
+            }
+            Some(Err(limit)) => return Err(used_up(asked, "a limit of a task above this one", limit)),
+            Some(Ok(_)) | None => {}
+        }
+    }
+    match limited {
+        _ if charges.first().is_some_and(|first| first.task == own.task.id) => Ok(charges),
+        Some(limit) => Err(used_up(asked, "the task's limit", limit)),
+        None => Err(outside(asked, "no grant of this task covers it")),
+    }
+}
+
+fn charge(link: &Link, place: usize, grant: &Grant, used: Used) -> Charge {
+    Charge { task: link.task.id.clone(), place, limits: *grant.limits(), used }
+}
+
+fn used_up(asked: &Asked<'_>, whose: &str, limit: &str) -> Refusal {
+    Refusal::new(
+        Code::LimitReached,
+        format!("{whose} on {limit} is used up for `{}`", asked.resource),
+        "Finish without it, or ask whoever started the task for a new one with a higher limit.",
+    )
 }
 
 fn in_time(grant: &Grant, link: &Link, now: Timestamp) -> bool {

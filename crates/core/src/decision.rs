@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use accredit_identity::caller::Caller;
-use accredit_identity::id::{DecisionId, RequestId};
+use accredit_identity::id::{DecisionId, RequestId, TaskId};
 
 use crate::action::Action;
 use crate::approval::{Scope, Terms};
+use crate::boundary::Limits;
 use crate::digest::Digest;
-use crate::facts::{self, Prepared, Usage};
+use crate::facts::{Prepared, Usage, Used};
 use crate::refusal::{Code, Refusal};
 use crate::resource::Mode;
 use crate::text::Owner;
@@ -67,6 +68,19 @@ pub struct Grounds {
     pub approval: Option<Approved>,
 }
 
+/// A grant that a use is counted against.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// Whose grant: the task's own, or one of a task above that hands it down.
+    pub task: TaskId,
+    /// Its place among the grants of that task, the delegable ones after the usable ones.
+    pub place: usize,
+    /// Its limits.
+    pub limits: Limits,
+    /// What was used under it before.
+    pub used: Used,
+}
+
 /// An approval that a decision rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Approved {
@@ -87,8 +101,7 @@ pub struct Decision {
     pub(crate) prepared: Arc<Prepared>,
     pub(crate) outcome: Outcome,
     pub(crate) grounds: Grounds,
-    pub(crate) grant: Option<usize>,
-    pub(crate) used: facts::Used,
+    pub(crate) charges: Vec<Charge>,
     pub(crate) usage: Usage,
 }
 
@@ -137,14 +150,15 @@ impl Decision {
 
     /// The place of the grant that covers the action in the task's boundary.
     #[must_use]
-    pub const fn grant(&self) -> Option<usize> {
-        self.grant
+    pub fn grant(&self) -> Option<usize> {
+        self.charges.first().map(|charge| charge.place)
     }
 
-    /// What had been used under that grant.
+    /// Every grant that it counts against: that of the task first, then the limited ones of the tasks above that hand it
+    /// down. Empty: no grant covers it.
     #[must_use]
-    pub const fn used(&self) -> facts::Used {
-        self.used
+    pub fn charges(&self) -> &[Charge] {
+        &self.charges
     }
 
     /// What the task had used under each of its grants: a replay needs all of it.

@@ -1,6 +1,6 @@
 //! Everything a decision is made from: one consistent snapshot, content-addressed for replay.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use accredit_identity::id::{AgentName, TenantName};
@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::agent::Agent;
 use crate::approval::{Approval, Denial, Involved};
+use crate::boundary::GRANTS_MAX;
 use crate::credential::Credential;
 use crate::digest::Digest;
 use crate::owner::Standing;
@@ -190,7 +191,8 @@ pub struct Used {
     pub bytes: u64,
 }
 
-/// What a task used so far: figures for each grant of its usable half, missing places being zero,
+/// What a task used so far: figures for each grant of its usable half, then, from [`GRANTS_MAX`] on, what those below it used
+/// of each grant of its delegable half; missing places are zero;
 /// and how sensitive the resources are that it may have had an answer from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
@@ -200,6 +202,8 @@ pub struct Usage {
     seen: Option<BTreeSet<Sensitivity>>,
     /// Different questions that it had a person asked.
     questions: u64,
+    /// What was used of the grants that each task above it hands down, the nearest first, whoever below it used them.
+    above: Vec<BTreeMap<usize, Used>>,
 }
 
 impl Default for Usage {
@@ -210,10 +214,11 @@ impl Default for Usage {
 }
 
 impl fmt::Display for Usage {
-    /// `calls/bytes` for each grant, `;`, the sensitivities seen, each list separated by commas, and where people were
-    /// asked `;` and how often; what is recorded with a decision.
+    /// `calls/bytes` for each grant, `;`, the sensitivities seen, each list separated by commas; where people were
+    /// asked `;` and how often; where tasks above hand something down that is limited `;` and, separated by `|`, for each of
+    /// them `place=calls/bytes`. It is what is recorded with a decision.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (place, used) in self.figures.iter().enumerate() {
+        for (place, used) in self.figures.iter().take(GRANTS_MAX).enumerate() {
             let comma = if place == 0 { "" } else { "," };
             write!(f, "{comma}{}/{}", used.calls, used.bytes)?;
         }
@@ -221,10 +226,17 @@ impl fmt::Display for Usage {
             write!(f, "{}{}", if place == 0 { ";" } else { "," }, sensitivity.as_str())?;
         }
         f.write_str(if self.seen.as_ref().is_some_and(BTreeSet::is_empty) { ";" } else { "" })?;
-        match self.questions {
-            0 => Ok(()),
-            asked => write!(f, ";{asked}"),
+        let above = self.above.iter().any(|figures| !figures.is_empty());
+        if self.questions > 0 || above {
+            write!(f, ";{}", self.questions)?;
         }
+        for (place, figures) in self.above.iter().enumerate().filter(|_| above) {
+            f.write_str(if place == 0 { ";" } else { "|" })?;
+            for (n, (place, used)) in figures.iter().enumerate() {
+                write!(f, "{}{place}={}/{}", if n == 0 { "" } else { "," }, used.calls, used.bytes)?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -246,7 +258,7 @@ impl Usage {
     /// Usage with these figures, in the order of the grants.
     #[must_use]
     pub const fn new(figures: Vec<Used>) -> Self {
-        Self { figures, seen: Some(BTreeSet::new()), questions: 0 }
+        Self { figures, seen: Some(BTreeSet::new()), questions: 0, above: Vec::new() }
     }
 
     /// What was used under the grant at this place.
@@ -288,6 +300,22 @@ impl Usage {
         self.questions = self.questions.saturating_add(more);
     }
 
+    /// With what was used of the grants that the tasks above it hand down, the nearest first.
+    #[must_use]
+    pub fn below<'a>(self, above: impl IntoIterator<Item = &'a Self>) -> Self {
+        let figures = |usage: &Self| {
+            let all = usage.figures.iter().copied().enumerate().skip(GRANTS_MAX);
+            all.filter(|(_, used)| *used != Used::default()).collect()
+        };
+        Self { above: above.into_iter().map(figures).collect(), ..self }
+    }
+
+    /// What was used under a grant of a task above, the nearest being 0.
+    #[must_use]
+    pub fn of_above(&self, task: usize, grant: usize) -> Used {
+        self.above.get(task).and_then(|figures| figures.get(&grant)).copied().unwrap_or_default()
+    }
+
     /// Takes in other figures of the same task, read earlier or later: figures only grow, so the larger ones hold.
     pub fn join(&mut self, other: &Self) {
         if self.figures.len() < other.figures.len() {
@@ -313,17 +341,29 @@ impl Usage {
         let (figures, rest) = text.split_once(';').map_or((text, None), |(f, rest)| (f, Some(rest)));
         let (seen, questions) = match rest.map(|rest| rest.split_once(';').unwrap_or((rest, "0"))) {
             Some((seen, questions)) => {
-                (Some(listed(seen).map(Sensitivity::parse).collect::<Option<_>>()?), questions.parse().ok()?)
+                (Some(listed(seen).map(Sensitivity::parse).collect::<Option<_>>()?), questions)
             }
-            None => (None, 0),
+            None => (None, "0"),
         };
-        Some(Self { figures: listed(figures).map(used).collect::<Option<_>>()?, seen, questions })
+        let (questions, above) = questions.split_once(';').map_or((questions, None), |(q, a)| (q, Some(a)));
+        let placed = |text: &str| {
+            let (place, pair) = text.split_once('=')?;
+            Some((place.parse().ok()?, used(pair)?))
+        };
+        let above = above.into_iter().flat_map(|above| above.split('|'));
+        let above = above.map(|figures| listed(figures).map(placed).collect::<Option<_>>());
+        Some(Self {
+            figures: listed(figures).map(used).collect::<Option<_>>()?,
+            seen,
+            questions: questions.parse().ok()?,
+            above: above.collect::<Option<_>>()?,
+        })
     }
 
-    /// Calls under all grants together.
+    /// Calls of the task itself under all of its grants together.
     #[must_use]
     pub fn calls(&self) -> u64 {
-        self.figures.iter().fold(0, |sum, u| sum.saturating_add(u.calls))
+        self.figures.iter().take(GRANTS_MAX).fold(0, |sum, u| sum.saturating_add(u.calls))
     }
 }
 
@@ -334,6 +374,7 @@ fn listed(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::boundary::Boundary;
     use crate::fixture;
 
     #[test]
@@ -346,7 +387,12 @@ mod tests {
         let mut asking = usage.clone();
         asking.ask(3);
         assert_eq!(asking.to_string(), "2/512,0/0;public,restricted;3");
-        for usage in [usage, asking, Usage::default()] {
+        let mut boss = Usage::default();
+        boss.add(Boundary::place_of_delegable(1), 5, 1_200);
+        let child = usage.clone().below([&Usage::default(), &boss]);
+        assert_eq!(child.to_string(), "2/512,0/0;public,restricted;0;|33=5/1200");
+        assert_eq!((child.of_above(1, 33).calls, child.of_above(0, 33).calls), (5, 0));
+        for usage in [usage, asking, child, Usage::default()] {
             assert_eq!(Usage::parse(&usage.to_string()).as_ref(), Some(&usage));
         }
         for old in ["", "2/512"] {

@@ -76,12 +76,11 @@ impl Permit {
         self.decision.prepared().facts().target.as_ref()?.credential.as_ref()
     }
 
-    /// Bytes of bodies that may still pass under the grant, both ways together.
+    /// Bytes of bodies that may still pass under each of the grants, both ways together.
     #[must_use]
     pub fn bytes_left(&self) -> Option<u64> {
-        let own = self.decision.prepared().own();
-        let grant = own.task.boundary.usable.get(self.decision.grant()?)?;
-        Some(grant.limits().bytes_max?.saturating_sub(self.decision.used().bytes))
+        let left = self.decision.charges().iter();
+        left.filter_map(|c| Some(c.limits.bytes_max?.saturating_sub(c.used.bytes))).min()
     }
 }
 

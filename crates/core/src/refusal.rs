@@ -64,6 +64,10 @@ codes! {
     SecretMissing = "secret_missing", "The credential holds no value", true;
     /// No grant of the task covers the action.
     OutsideBoundary = "outside_boundary", "Outside what this task may touch", false;
+    /// The chain of tasks that hand authority down would be too long.
+    ChainTooLong = "chain_too_long", "Handed down too often", true;
+    /// Too many tasks live below one root.
+    TooManyTasks = "too_many_tasks", "Too many tasks below one", true;
     /// A grant covers it, and its limit is used up.
     LimitReached = "limit_reached", "A limit of this task is used up", false;
     /// No policy permits it, or one forbids it.

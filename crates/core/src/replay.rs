@@ -254,7 +254,7 @@ fn again(prepared: &Prepared, inputs: &Inputs, recorded: &Answered, policies: &P
         resource: action.resource().cloned(),
         operation: action.operation().clone(),
         effect: action.effect(),
-        grant: weighed.grant,
+        grant: weighed.grant(),
     };
     let differences = differences(recorded, &answered);
     Replay { outcome: weighed.outcome, grounds: weighed.grounds, answered, differences }
@@ -358,11 +358,11 @@ mod tests {
         Answered {
             outcome: weighed.outcome.as_str().to_owned(),
             code: weighed.outcome.refusal().map_or("allowed", |r| r.code.as_str()).to_owned(),
-            policies: weighed.grounds.policies,
+            policies: weighed.grounds.policies.clone(),
             resource: action.resource().cloned(),
             operation: action.operation().clone(),
             effect: action.effect(),
-            grant: weighed.grant,
+            grant: weighed.grant(),
         }
     }
 

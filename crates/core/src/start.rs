@@ -8,12 +8,15 @@ use serde::Serialize;
 
 use crate::agent::Agent;
 use crate::boundary::Boundary;
+use crate::decide::{ABOVE, alive};
 use crate::decision::{Grounds, Outcome};
 use crate::digest::Digest;
+use crate::facts::Link;
 use crate::owner::Standing;
 use crate::policy::slice::About;
 use crate::policy::{Evaluation, PolicySet, Verdict, context, entities, schema};
 use crate::refusal::{Code, Refusal};
+use crate::task::{DEPTH_MAX, DESCENDANTS_MAX};
 use crate::text::{Purpose, Requester, Workflow};
 use crate::time::Timestamp;
 
@@ -52,6 +55,10 @@ pub struct StartQuestion<'a> {
     pub proven: bool,
     /// What is asked for.
     pub proposal: &'a Proposal,
+    /// The task that would hand it down and those above that, the nearest first. Empty: nobody does.
+    pub above: &'a [Link],
+    /// How many tasks live below the root of that chain.
+    pub descendants: usize,
     /// The compiled policy set in force.
     pub policies: &'a PolicySet,
     /// The instant to decide for.
@@ -86,6 +93,7 @@ fn may_ask(question: &StartQuestion<'_>) -> Result<(), Refusal> {
         let detail = format!("{} no longer answers for the agent", agent.owner);
         return Err(Refusal::new(Code::OwnerLapsed, detail, "Ask an administrator to name a new owner."));
     }
+    may_be_handed_down(question)?;
     match &question.proposal.template {
         Some(name) if name.as_str() == schema::ADHOC => {
             let detail = format!("`{name}` stands for tasks without a template and cannot name one");
@@ -93,6 +101,33 @@ fn may_ask(question: &StartQuestion<'_>) -> Result<(), Refusal> {
         }
         Some(_) | None => Ok(()),
     }
+}
+
+/// Whether the task above may hand this down, as it stands now: delegation only narrows.
+fn may_be_handed_down(question: &StartQuestion<'_>) -> Result<(), Refusal> {
+    let Some(parent) = question.above.first() else { return Ok(()) };
+    question.above.iter().try_for_each(|link| alive(link, ABOVE, question.now))?;
+    if question.above.len() >= DEPTH_MAX {
+        let detail = format!("authority is handed down at most {} times", DEPTH_MAX - 1);
+        return Err(Refusal::new(Code::ChainTooLong, detail, "Do the work in this task."));
+    }
+    if question.descendants >= DESCENDANTS_MAX {
+        let detail = format!("{DESCENDANTS_MAX} tasks live below the first one of this chain");
+        return Err(Refusal::new(Code::TooManyTasks, detail, "Wait until some of them have ended."));
+    }
+    let Some(grant) = question.proposal.boundary.beyond(&parent.task.boundary.delegable) else {
+        return Ok(());
+    };
+    let held = parent.task.boundary.delegable.iter().map(|grant| format!("`{grant}`"));
+    let held = held.collect::<Vec<_>>().join(", ");
+    Err(Refusal::new(
+        Code::OutsideBoundary,
+        format!("the task above may not hand down `{grant}`"),
+        match held.as_str() {
+            "" => "It may hand down nothing: start it with `--delegate GRANT`.".to_owned(),
+            held => format!("Ask for no more than {held}."),
+        },
+    ))
 }
 
 fn by_policy(question: &StartQuestion<'_>) -> StartDecision {
@@ -125,7 +160,7 @@ fn by_policy(question: &StartQuestion<'_>) -> StartDecision {
 }
 
 fn evaluate(question: &StartQuestion<'_>, granted: bool) -> Evaluation {
-    let StartQuestion { agent, proven, proposal, policies, now, .. } = question;
+    let StartQuestion { agent, proven, proposal, above, policies, now, .. } = question;
     let template = proposal.template.as_ref();
     let entities = match entities::for_start(agent, template) {
         Ok(entities) => entities,
@@ -138,7 +173,9 @@ fn evaluate(question: &StartQuestion<'_>, granted: bool) -> Evaluation {
         within: None,
         tenant: &schema::tenant(&agent.tenant),
     };
-    policies.evaluate(about, &entities, &context::of_start(proposal, *proven, *now, granted))
+    let chain = std::iter::once(&agent.name).chain(above.iter().map(|link| &link.agent.name));
+    let context = context::of_start(proposal, chain, *proven, *now, granted);
+    policies.evaluate(about, &entities, &context)
 }
 
 fn what(question: &StartQuestion<'_>) -> String {
@@ -174,8 +211,16 @@ mod tests {
     ) -> (&'static str, Vec<String>) {
         let policies = fixture::set(policies);
         let now = fixture::now();
-        let question =
-            StartQuestion { agent, agent_owner: owner, proven: false, proposal, policies: &policies, now };
+        let question = StartQuestion {
+            agent,
+            agent_owner: owner,
+            proven: false,
+            proposal,
+            above: &[],
+            descendants: 0,
+            policies: &policies,
+            now,
+        };
         let StartDecision { outcome, grounds } = decide_start(&question);
         (outcome.refusal().map_or("allowed", |r| r.code.as_str()), grounds.policies)
     }
@@ -235,6 +280,46 @@ mod tests {
             ),
             "policy_error",
         );
+    }
+
+    // case: DEL-01, DEL-03, DEL-09
+    #[test]
+    fn authority_is_handed_down_and_only_narrows() {
+        let policies = fixture::set("permit(principal, action, resource);");
+        let link = |number: u8, name: &str| {
+            let mut link = fixture::link(number, name, &["github: *"]);
+            let delegable = Boundary::parse(["github: GET /a/**"]).expect("grants").usable;
+            link.task.boundary.delegable = delegable;
+            link
+        };
+        let start = |above: &[Link], descendants: usize, grants: &[&str]| {
+            let (agent, owner) = (fixture::agent("bot"), Standing::Active);
+            let question = StartQuestion {
+                agent: &agent,
+                agent_owner: &owner,
+                proven: true,
+                proposal: &proposal(None, grants),
+                above,
+                descendants,
+                policies: &policies,
+                now: fixture::now(),
+            };
+            decide_start(&question).outcome.refusal().map_or("allowed", |r| r.code.as_str())
+        };
+        let boss = link(2, "boss");
+        assert_eq!(start(std::slice::from_ref(&boss), 0, &["github: GET /a/b"]), "allowed");
+        assert_eq!(start(std::slice::from_ref(&boss), 0, &["github: GET /b"]), "outside_boundary");
+        assert_eq!(start(std::slice::from_ref(&boss), 0, &["github: *"]), "outside_boundary");
+        assert_eq!(
+            start(std::slice::from_ref(&boss), DESCENDANTS_MAX, &["github: GET /a/b"]),
+            "too_many_tasks"
+        );
+        let chain: Vec<Link> = (1..=5).map(|n| link(n, "boss")).collect();
+        assert_eq!(start(&chain[..4], 0, &["github: GET /a/b"]), "allowed");
+        assert_eq!(start(&chain, 0, &["github: GET /a/b"]), "chain_too_long");
+        let mut over = link(2, "boss");
+        over.task = over.task.end(crate::task::Ending::Revoked, None, fixture::now());
+        assert_eq!(start(&[boss, over], 0, &["github: GET /a/b"]), "task_ended");
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub const TTL_S_DEFAULT: u64 = 3_600;
 /// Longest chain of delegation, the root counted (design: at most 4 steps below it).
 pub const DEPTH_MAX: usize = 5;
 
+/// Most tasks that live below one root at a time.
+pub const DESCENDANTS_MAX: usize = 256;
+
 /// The running workload that a task was given to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

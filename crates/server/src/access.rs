@@ -18,7 +18,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
 use crate::problem::Failure;
-use crate::process::within;
+use crate::process::nearest;
 
 /// Who may call an endpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -147,8 +147,9 @@ async fn operator(app: &App, request: &Parts) -> Result<Operator, Failure> {
 
 /// A process of a running task is an agent, whatever it holds.
 async fn outside_of_tasks(app: &App, peer: &SocketPeer) -> Result<(), Failure> {
-    let runners = app.authority().runner_pids().await?;
-    if !within(peer.pid(), &runners) {
+    let runners = app.authority().runners().await?;
+    let runners: Vec<u32> = runners.into_iter().map(|(pid, _)| pid).collect();
+    if matches!(nearest(peer.pid(), &runners), Ok(None)) {
         return Ok(());
     }
     let detail = "a process of a running task is an agent, not an operator";
@@ -234,6 +235,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Via {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Failure::unauthenticated("the way in is not known"))
+    }
+}
+
+/// Whether nobody else is named beside whoever the body of a request proves.
+pub(crate) struct OnePrincipal(bool);
+
+impl OnePrincipal {
+    /// The request is in the name of nobody but whoever its body proves: a task's token beside that would be a second one.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        if self.0 {
+            return Ok(());
+        }
+        let detail =
+            "the request is in the name of two: of whoever `Authorization` names, and of the agent in it";
+        let failure = Failure::new(StatusCode::BAD_REQUEST, "two_principals", detail);
+        Err(failure.next("Leave `Authorization` out; the token of a task above goes into `parent_token`."))
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for OnePrincipal {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Ok(Self(!parts.headers.contains_key(header::AUTHORIZATION)))
     }
 }
 

@@ -8,6 +8,7 @@ use accredit_api::audit::{
     VerifyReport,
 };
 use accredit_authority::audit::{AuditEntry, AuditFilter, TlogPart};
+use accredit_core::text::Workflow;
 use accredit_core::time::Timestamp;
 use accredit_identity::id::{AgentName, CredentialName, ResourceName, TaskId};
 use axum::Json as Reply;
@@ -18,7 +19,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::access::By;
 use crate::app::App;
-use crate::extract::{Params, canonical, moment, number_cursor, page_size, word_opt};
+use crate::extract::{Params, canonical, line_opt, moment, number_cursor, page_size, word_opt};
 use crate::problem::Failure;
 
 /// How soon a follower sees a new entry.
@@ -63,6 +64,7 @@ pub(crate) async fn search(
         kind: word_opt("kind", query.kind, KIND_CHARS_MAX)?,
         task: canonical::<TaskId>("task", query.task.as_deref())?,
         agent: canonical::<AgentName>("agent", query.agent.as_deref())?,
+        workflow: line_opt::<Workflow>("workflow", query.workflow.as_deref())?.map(|w| w.to_string()),
         resource: canonical::<ResourceName>("resource", query.resource.as_deref())?,
         credential: canonical::<CredentialName>("credential", query.credential.as_deref())?,
         outcome: word_opt("outcome", query.outcome, OUTCOME_CHARS_MAX)?,

@@ -32,7 +32,7 @@ use crate::{
         credentials::list, credentials::get, credentials::add, credentials::set_secret, credentials::drop_secret,
         credentials::list_uses, credentials::who_can,
         templates::list, templates::get,
-        tasks::start, tasks::list, tasks::get, tasks::renew, tasks::extend, tasks::end, tasks::receipt, hold::hold,
+        tasks::start, tasks::list, tasks::get, tasks::tree, tasks::renew, tasks::extend, tasks::end, tasks::receipt, hold::hold,
         revoke::revoke,
         findings::list, findings::get, findings::release,
         requests::list, requests::get, requests::approve, requests::deny, requests::withdraw,

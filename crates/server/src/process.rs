@@ -6,23 +6,30 @@
 /// Most ancestors that are looked at: no sane tree is deeper.
 const DEPTH_MAX: usize = 256;
 
-/// Whether the process is one of these or descends from one. What cannot be looked up counts as inside.
-pub(crate) fn within(pid: u32, these: &[u32]) -> bool {
+/// A process went while it was looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Gone;
+
+/// The nearest of these processes that this one is or descends from.
+///
+/// # Errors
+/// [`Gone`] when that cannot be looked up.
+pub(crate) fn nearest(pid: u32, these: &[u32]) -> Result<Option<u32>, Gone> {
     if these.is_empty() {
-        return false;
+        return Ok(None);
     }
     let mut at = pid;
     for _ in 0..DEPTH_MAX {
         if these.contains(&at) {
-            return true;
+            return Ok(Some(at));
         }
         match parent(at) {
-            Some(0) => return false,
+            Some(0) => return Ok(None),
             Some(parent) => at = parent,
-            None => return true,
+            None => return Err(Gone),
         }
     }
-    true
+    Err(Gone)
 }
 
 /// The parent of a process: the second field after the name, which is in brackets and may hold anything.
@@ -40,9 +47,11 @@ mod tests {
     fn a_process_descends_from_its_parent_and_not_from_a_stranger() {
         let me = std::process::id();
         let parent = parent(me).expect("this test runs on Linux and has a parent");
-        assert!(within(me, &[me]) && within(me, &[parent]));
-        assert!(!within(parent, &[me]));
-        assert!(!within(me, &[]));
-        assert!(within(u32::MAX, &[me]), "what cannot be looked up counts as inside");
+        assert_eq!(nearest(me, &[me]), Ok(Some(me)));
+        assert_eq!(nearest(me, &[parent]), Ok(Some(parent)));
+        assert_eq!(nearest(me, &[parent, me]), Ok(Some(me)), "the nearest");
+        assert_eq!(nearest(parent, &[me]), Ok(None));
+        assert_eq!(nearest(me, &[]), Ok(None));
+        assert_eq!(nearest(u32::MAX, &[me]), Err(Gone), "what cannot be looked up is no stranger");
     }
 }

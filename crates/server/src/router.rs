@@ -104,6 +104,7 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Post, "/v1/tasks", Agent, PLAIN, post(tasks::start)),
         row(Get, "/v1/tasks", Operator, QUERY, get(tasks::list)),
         row(Get, "/v1/tasks/{id}", TaskOrOperator, PLAIN, get(tasks::get)),
+        row(Get, "/v1/tasks/{id}/tree", Operator, PLAIN, get(tasks::tree)),
         row(Post, "/v1/tasks/{id}/token", Task, PLAIN, post(tasks::renew)),
         row(Post, "/v1/tasks/{id}/extend", Operator, PLAIN, post(tasks::extend)),
         row(Post, "/v1/tasks/{id}/release", Operator, PLAIN, post(findings::release)),

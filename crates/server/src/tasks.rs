@@ -6,9 +6,10 @@ use accredit_api::task::{
 };
 use accredit_api::{Page, Sensitive};
 use accredit_authority::authenticate::AgentProof;
+use accredit_authority::delegation::Parent;
 use accredit_authority::tasks::{IssuedToken, Wanted};
 use accredit_authority::uses_report;
-use accredit_core::boundary::Boundary;
+use accredit_core::boundary::{Boundary, GrantError};
 use accredit_core::id::TaskId;
 use accredit_core::task::{self as core, Ending, TaskState};
 use accredit_core::time::Timestamp;
@@ -16,10 +17,11 @@ use axum::Json as Reply;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 
-use crate::access::{Asker, By, Holder, Proof, Via, own_url};
+use crate::access::{Asker, By, Holder, OnePrincipal, Proof, Via, own_url};
 use crate::app::App;
 use crate::extract::{Json, Params, in_path, line, line_opt, page_size, parsed, parsed_opt};
 use crate::problem::Failure;
+use crate::process::nearest;
 use crate::templates::wire_boundary;
 
 pub(crate) fn status(task: &core::Task, now: Timestamp) -> TaskStatus {
@@ -94,24 +96,65 @@ fn agent_proof<'a>(body: &'a StartTask, via: &Via) -> Result<AgentProof<'a>, Fai
     }
 }
 
-fn wanted(body: &StartTask, via: &Via) -> Result<Wanted, Failure> {
+/// The task that hands authority down: whose token was given, or in which the process runs that asks.
+async fn parent(app: &App, body: &StartTask, via: &Via) -> Result<Option<Parent>, Failure> {
+    let authority = app.authority();
+    let around = match via {
+        Via::Socket(peer) => authority.parent_by_process(|runners| nearest(peer.pid(), runners)).await?,
+        Via::Tcp(_) => None,
+    };
+    let given = body.parent_token.as_ref().map(|token| authority.parent_by_token(token.reveal()));
+    let given = given.transpose()?;
+    if let (Some(around), Some(given)) = (&around, &given)
+        && around != given
+    {
+        return Err(Failure::field("parent_token", "whoever asks belongs to another task"));
+    }
+    let named: Option<TaskId> = parsed_opt("parent", body.parent.as_deref())?;
+    match (around.or(given), named) {
+        (Some(parent), Some(named)) if *parent.task() != named => {
+            Err(Failure::field("parent", "another task agreed to hand its authority down"))
+        }
+        (None, Some(_)) => Err(Failure::field("parent_token", "the task above has to agree: give its token")),
+        (parent, _) => Ok(parent),
+    }
+}
+
+fn wanted(body: &StartTask, via: &Via, parent: Option<Parent>) -> Result<Wanted, Failure> {
     let runner = match via {
         Via::Socket(peer) => Some((peer.pid(), peer.uid())),
         Via::Tcp(_) => None,
     };
-    let boundary = body.boundary.as_deref().map(|texts| {
-        Boundary::parse(texts.iter().map(String::as_str)).map_err(|(text, e)| {
+    let wrong = |field: &'static str| {
+        move |(text, error): (String, GrantError)| {
             let shown: String = text.chars().filter(|c| !c.is_control()).take(200).collect();
-            Failure::field("boundary", format!("`{shown}`: {e}"))
-        })
-    });
+            Failure::field(field, format!("`{shown}`: {error}"))
+        }
+    };
+    let boundary = body
+        .boundary
+        .as_deref()
+        .map(|grants| Boundary::parse(grants.iter().map(String::as_str)).map_err(wrong("boundary")));
+    let boundary = match (boundary.transpose()?, body.delegable.as_deref()) {
+        (Some(boundary), Some(delegable)) => {
+            let both = boundary.with_delegable(delegable.iter().map(String::as_str));
+            Some(both.map_err(wrong("delegable"))?)
+        }
+        (None, Some(_)) => {
+            return Err(Failure::field(
+                "delegable",
+                "the template says what may be handed down; leave this out",
+            ));
+        }
+        (boundary, None) => boundary,
+    };
     Ok(Wanted {
         purpose: line("purpose", &body.purpose)?,
         workflow: line_opt("workflow", body.workflow.as_deref())?,
         requested_by: line_opt("requested_by", body.requested_by.as_deref())?,
-        parent: parsed_opt("parent", body.parent.as_deref())?,
+        parent,
         template: parsed_opt("template", body.template.as_deref())?,
-        boundary: boundary.transpose()?,
+        boundary,
         ttl_s: body.ttl_s,
         held: body.held,
         runner,
@@ -127,6 +170,7 @@ pub(crate) async fn start(
     State(app): State<App>,
     via: Via,
     proof: Result<Proof, Failure>,
+    one: OnePrincipal,
     Json(body): Json<StartTask>,
 ) -> Result<(StatusCode, Reply<TaskStarted>), Failure> {
     let Proof(dpop) = proof?;
@@ -134,7 +178,9 @@ pub(crate) async fn start(
     let possession = authority.possession_only("POST", &own_url(&app, "/v1/tasks"), &dpop).await?;
     let agent = agent_proof(&body, &via)?;
     let proven = authority.proven_agent(agent, &possession).await?;
-    let started = authority.start_task(proven, wanted(&body, &via)?).await?;
+    one.check()?;
+    let parent = parent(&app, &body, &via).await?;
+    let started = authority.start_task(proven, wanted(&body, &via, parent)?).await?;
     let now = authority.now();
     let reply = TaskStarted { task: wire(&started.task, now), token: token(&started.token, now) };
     Ok((StatusCode::CREATED, Reply(reply)))
@@ -178,6 +224,18 @@ pub(crate) async fn get(
 ) -> Result<Reply<Task>, Failure> {
     let task = visible(&app, &asker, &id).await?;
     Ok(Reply(wire(&task, app.authority().now())))
+}
+
+/// Shows every task of the tree that a task stands in, its root first
+#[utoipa::path(get, path = "/v1/tasks/{id}/tree", tag = "tasks", params(("id" = String, Path, description = "The task")), responses((status = 200, body = Page<Task>)))]
+pub(crate) async fn tree(
+    State(app): State<App>,
+    _: By,
+    Path(id): Path<String>,
+) -> Result<Reply<Page<Task>>, Failure> {
+    let tree = app.authority().task_tree(in_path("task", &id)?).await?;
+    let now = app.authority().now();
+    Ok(Reply(Page { items: tree.iter().map(|task| wire(task, now)).collect(), next: None }))
 }
 
 /// Issues the next token of a task to its holder

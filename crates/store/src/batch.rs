@@ -3,10 +3,10 @@
 //! What is known is a copy of committed rows, read when first needed. The batch keeps its changes apart and
 //! they become known only after the commit, so that a failed batch leaves no trace in memory.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use accredit_core::digest::Digest;
-use accredit_core::facts::{Prepared, Usage};
+use accredit_core::facts::{Prepared, Usage, Used};
 use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::resource::Sensitivity;
 use accredit_core::time::Timestamp;
@@ -136,7 +136,7 @@ pub(crate) struct Batch<'c> {
     versions: HashMap<Subject, u64>,
     usage: HashMap<TaskKey, Usage>,
     /// Figures of `usage` that are not in the database yet.
-    counted: HashSet<(TaskKey, usize)>,
+    counted: BTreeMap<(TaskKey, usize), Used>,
     facts: HashSet<(TenantName, Digest)>,
 }
 
@@ -147,7 +147,7 @@ impl<'c> Batch<'c> {
             known,
             versions: HashMap::new(),
             usage: HashMap::new(),
-            counted: HashSet::new(),
+            counted: BTreeMap::new(),
             facts: HashSet::new(),
         }
     }
@@ -198,10 +198,11 @@ impl<'c> Batch<'c> {
 
     /// Writes down what was counted: before a change that may look at it, and before the commit.
     pub(crate) fn write_usage(&mut self) -> Result<(), StoreError> {
+        // Added, not set: with several replicas others count meanwhile.
         let sql = "INSERT INTO usage (tenant, task, place, calls, bytes) VALUES (?1, ?2, ?3, ?4, ?5)
-            ON CONFLICT (tenant, task, place) DO UPDATE SET calls = excluded.calls, bytes = excluded.bytes";
-        for (key, grant) in std::mem::take(&mut self.counted) {
-            let used = self.figures(&key)?.of(grant);
+            ON CONFLICT (tenant, task, place)
+                DO UPDATE SET calls = usage.calls + excluded.calls, bytes = usage.bytes + excluded.bytes";
+        for ((key, grant), used) in std::mem::take(&mut self.counted) {
             let (calls, bytes) = (used.calls.min(i64::MAX as u64), used.bytes.min(i64::MAX as u64));
             self.view.execute(sql, (key.0.as_str(), key.1.as_str(), grant, calls, bytes))?;
         }
@@ -246,6 +247,21 @@ impl Recording for Batch<'_> {
         self.figures(key).map(|usage| &*usage)
     }
 
+    fn exact(&mut self, key: &TaskKey, place: usize) -> Result<Used, StoreError> {
+        let Conn::Postgres(_) = self.view.conn() else { return Ok(self.figures(key)?.of(place)) };
+        let (tenant, task) = (key.0.as_str(), key.1.as_str());
+        let first = "INSERT INTO usage (tenant, task, place, calls, bytes) VALUES (?1, ?2, ?3, 0, 0)
+            ON CONFLICT DO NOTHING";
+        self.view.execute(first, (tenant, task, place))?;
+        let sql = "SELECT calls, bytes FROM usage WHERE tenant = ?1 AND task = ?2 AND place = ?3 FOR UPDATE";
+        let read = self
+            .view
+            .row(sql, (tenant, task, place), |row| Ok(Used { calls: row.get(0)?, bytes: row.get(1)? }))?;
+        let (read, own) = (read.unwrap_or_default(), self.counted.get(&(key.clone(), place)));
+        let own = own.copied().unwrap_or_default();
+        Ok(Used { calls: read.calls.saturating_add(own.calls), bytes: read.bytes.saturating_add(own.bytes) })
+    }
+
     fn open_action(&mut self, action: &OpenAction<'_>) -> Result<bool, StoreError> {
         let sql = "INSERT INTO open_action (tenant, decision, task, agent, resource, credential, at)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
@@ -271,7 +287,9 @@ impl Recording for Batch<'_> {
     /// The row is written once for the whole batch, by [`Batch::write_usage`].
     fn count(&mut self, key: &TaskKey, grant: usize, calls: u64, bytes: u64) -> Result<(), StoreError> {
         self.figures(key)?.add(grant, calls, bytes);
-        self.counted.insert((key.clone(), grant));
+        let counted = self.counted.entry((key.clone(), grant)).or_default();
+        counted.calls = counted.calls.saturating_add(calls);
+        counted.bytes = counted.bytes.saturating_add(bytes);
         Ok(())
     }
 

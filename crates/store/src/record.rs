@@ -6,11 +6,10 @@ use std::time::{Duration, Instant};
 
 use accredit_core::action::Body;
 use accredit_core::approval::{Asked, ChainLink, QUESTIONS_MAX, Request, RequestState, Scope};
-use accredit_core::boundary::Grant;
-use accredit_core::decision::{Decision, Outcome};
+use accredit_core::decision::{Charge, Decision, Outcome};
 use accredit_core::digest::Digest;
 use accredit_core::event::{self, Event, about_raised, about_request};
-use accredit_core::facts::{Link, Prepared, Usage};
+use accredit_core::facts::{Prepared, Usage, Used};
 use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::record::{Recorded, Settlement};
 use accredit_core::resource::Sensitivity;
@@ -41,6 +40,8 @@ pub(crate) trait Recording {
     fn version(&mut self, subject: &Subject) -> Result<Option<u64>, StoreError>;
     /// What a task has used by now, this transaction included.
     fn usage(&mut self, key: &TaskKey) -> Result<&Usage, StoreError>;
+    /// What was used under a grant, as nobody else changes it until the commit.
+    fn exact(&mut self, key: &TaskKey, place: usize) -> Result<Used, StoreError>;
     /// Notes that an action is under way; `false` when its decision id was used before.
     fn open_action(&mut self, action: &OpenAction<'_>) -> Result<bool, StoreError>;
     /// Notes that an action is over; `false` when it was before, or never began.
@@ -150,17 +151,19 @@ impl RecordJob {
         Instant::now() < self.patience
     }
 
-    /// The task and the grant whose limits count this use.
-    pub(crate) fn counted(&self) -> Option<(TaskKey, usize)> {
-        let grant = self.decision.grant().filter(|_| self.decision.blocked_by().is_none())?;
-        Some((task_key(&self.decision), grant))
+    /// The grants that count this use.
+    fn charges(&self) -> &[Charge] {
+        if self.decision.blocked_by().is_none() { self.decision.charges() } else { &[] }
     }
 
-    /// Whether the use is counted against a limit, so that the figures must be exact.
-    pub(crate) fn is_limited(&self) -> bool {
-        let limits = |grant: usize| held(&self.decision, grant).map(|held| held.limits());
-        let limits = self.counted().and_then(|(_, grant)| limits(grant));
-        limits.is_some_and(|l| l.calls_max.is_some() || l.bytes_max.is_some())
+    /// Those of them with limits, so that their figures must be exact.
+    pub(crate) fn limited(&self) -> impl Iterator<Item = (TaskKey, usize)> + '_ {
+        let limited = self.charges().iter().filter(|charge| charge.limits.are_counted());
+        limited.map(|charge| (self.key_of(charge), charge.place))
+    }
+
+    fn key_of(&self, charge: &Charge) -> TaskKey {
+        (self.decision.prepared().facts().tenant.clone(), charge.task.clone())
     }
 
     /// Writes the decision down, or finds out why not. An error loses the whole transaction.
@@ -185,12 +188,6 @@ impl RecordJob {
                 )));
             }
         }
-        let counted = self.counted();
-        if let Some((key, grant)) = counted.as_ref().filter(|_| self.is_limited())
-            && !has_room(&self.decision, *grant, batch.usage(key)?)
-        {
-            return Ok(Verdict::LimitReached);
-        }
         let (goes_on, key) = (self.decision.blocked_by().is_none(), task_key(&self.decision));
         let asked_before = self.decision.usage().questions();
         if self.entry.is_none()
@@ -203,7 +200,18 @@ impl RecordJob {
             // Policy was asked what this task had seen, and meanwhile it saw more.
             return Ok(Verdict::LimitReached);
         }
-        // Everything that can fail on its own comes before the first write: there is no savepoint here.
+        // A change of the task first, then the figures that others count as well: whoever records many at once locks in this
+        // order. That a limit turns out to be used up leaves the task marked as if it had seen the answer, which is the
+        // stricter mistake.
+        if let Some(target) = self.decision.prepared().facts().target.as_ref().filter(|_| goes_on) {
+            batch.see(&key, target.resource.sensitivity)?;
+        }
+        for charge in self.charges().iter().filter(|charge| charge.limits.are_counted()) {
+            if !has_room(charge, batch.exact(&self.key_of(charge), charge.place)?) {
+                return Ok(Verdict::LimitReached);
+            }
+        }
+        // Everything else that can fail on its own comes before the first write: there is no savepoint here.
         let question = match raises_request(&self.decision) {
             true => match Question::of(&self.decision, &self.request_id, batch.view()) {
                 Ok(question) => Some(question),
@@ -221,11 +229,8 @@ impl RecordJob {
             return Ok(Verdict::Broken("the decision was recorded before".into()));
         }
         batch.keep_facts(self.decision.prepared())?;
-        if let Some((key, grant)) = &counted {
-            batch.count(key, *grant, 1, 0)?;
-        }
-        if let Some(target) = self.decision.prepared().facts().target.as_ref().filter(|_| goes_on) {
-            batch.see(&key, target.resource.sensitivity)?;
+        for charge in self.charges() {
+            batch.count(&self.key_of(charge), charge.place, 1, 0)?;
         }
         let request = question.as_ref().map(|q| q.request.id.clone());
         match (&self.entry, question) {
@@ -271,13 +276,8 @@ fn task_key(decision: &Decision) -> TaskKey {
     (own.tenant.clone(), own.id.clone())
 }
 
-fn held(decision: &Decision, grant: usize) -> Option<&Grant> {
-    decision.prepared().own().task.boundary.usable.get(grant)
-}
-
-fn has_room(decision: &Decision, grant: usize, usage: &Usage) -> bool {
-    let Some(held) = held(decision, grant) else { return false };
-    let (limits, used) = (held.limits(), usage.of(grant));
+fn has_room(charge: &Charge, used: Used) -> bool {
+    let limits = charge.limits;
     limits.calls_max.is_none_or(|max| used.calls < max) && limits.bytes_max.is_none_or(|max| used.bytes < max)
 }
 
@@ -352,7 +352,7 @@ fn raise(decision: &Decision, id: &RequestId, digest: Digest) -> Result<Request,
         agent: own.agent.clone(),
         asked,
         digest,
-        chain: facts.chain.iter().map(chain_link).collect(),
+        chain: facts.chain.iter().map(ChainLink::of).collect(),
         terms: terms.clone(),
         policies: decision.grounds().policies.clone(),
         policy_set: facts.policy_set,
@@ -362,17 +362,6 @@ fn raise(decision: &Decision, id: &RequestId, digest: Digest) -> Result<Request,
         yes: Vec::new(),
         state: RequestState::Pending,
     })
-}
-
-fn chain_link(link: &Link) -> ChainLink {
-    ChainLink {
-        task: link.task.id.clone(),
-        agent: link.agent.name.clone(),
-        owner: link.agent.owner.clone(),
-        purpose: link.task.purpose.clone(),
-        requested_by: link.task.requested_by.clone(),
-        uid: link.task.instance.process.map(|(_, uid)| uid),
-    }
 }
 
 fn raised(decision: &Decision, request: &Request) -> Event {
@@ -389,34 +378,30 @@ fn repeated(decision: &Decision, request: &Request) -> Event {
 pub struct Settled {
     tenant: TenantName,
     decision: DecisionId,
-    task: TaskId,
-    grant: Option<usize>,
+    /// The grants that the bytes count against.
+    charged: Vec<(TaskId, usize)>,
     bytes: u64,
     entry: NewEntry,
 }
 
 impl Settled {
-    /// The outcome of an action under a decision of `task`: `event` as [`event::settled`] makes it, and the
-    /// bytes of bodies that went both ways under the grant.
+    /// The outcome of an action under a decision: `event` as [`event::settled`] makes it, and the bytes of bodies that went
+    /// both ways under its grants.
     ///
     /// An event that the ledger refuses is replaced by one that says only that the outcome is unknown.
     ///
     /// # Errors
     /// [`EntryError`] when not even that can be written: never for ids that were parsed.
-    pub fn new(
-        event: Event,
-        decision: &DecisionId,
-        task: &TaskId,
-        grant: Option<usize>,
-        bytes: u64,
-    ) -> Result<Self, EntryError> {
-        let tenant = event.tenant().clone();
+    pub fn new(event: Event, decision: &Decision, bytes: u64) -> Result<Self, EntryError> {
+        let (tenant, task) = (event.tenant().clone(), &decision.prepared().own().task.id);
+        let charged = decision.charges().iter().map(|charge| (charge.task.clone(), charge.place)).collect();
+        let decision = decision.id();
         let entry = NewEntry::of(event, now()).or_else(|refused| {
             tracing::error!("the ledger refuses an outcome: {refused}");
             let body = unknown(decision.as_str(), task.as_str(), "unrecordable");
             NewEntry::new("action.settled", now(), tenant.as_str(), body)
         })?;
-        Ok(Self { tenant, decision: decision.clone(), task: task.clone(), grant, bytes, entry })
+        Ok(Self { tenant, decision: decision.clone(), charged, bytes, entry })
     }
 
     /// Writes the outcome, once: an action that was settled before stays as it was.
@@ -424,8 +409,8 @@ impl Settled {
         if !batch.close_action(self.tenant.as_str(), self.decision.as_str())? {
             return Ok(());
         }
-        if let Some(grant) = self.grant.filter(|_| self.bytes > 0) {
-            batch.count(&(self.tenant.clone(), self.task.clone()), grant, 0, self.bytes)?;
+        for (task, place) in self.charged.iter().filter(|_| self.bytes > 0) {
+            batch.count(&(self.tenant.clone(), task.clone()), *place, 0, self.bytes)?;
         }
         batch.append(&self.entry)
     }

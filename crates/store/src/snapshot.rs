@@ -42,12 +42,19 @@ struct Cached {
     prepared: Arc<Prepared>,
     stamp: Stamp,
     usage: UsageCell,
+    /// Of the tasks above it.
+    above: Vec<UsageCell>,
     used: AtomicBool,
 }
 
 impl Cached {
     fn snapshot(&self) -> Snapshot {
-        let usage = self.usage.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let figures = |cell: &UsageCell| cell.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let usage = figures(&self.usage);
+        let usage = match &*self.above {
+            [] => usage,
+            above => usage.below(&above.iter().map(figures).collect::<Vec<_>>()),
+        };
         Snapshot { prepared: Arc::clone(&self.prepared), stamp: self.stamp.clone(), usage }
     }
 }
@@ -127,16 +134,20 @@ pub(crate) struct Moment {
     facts: Facts,
     reads: Vec<(Subject, u64)>,
     usage: Usage,
+    /// Of the tasks above it, the nearest first.
+    above: Vec<Usage>,
 }
 
 /// Derives the snapshot and keeps it.
 pub(crate) fn keep(shared: &Shared, endpoint: &Endpoint, moment: Moment) -> Result<Snapshot, FactsError> {
     shared.stats.snapshot_misses.fetch_add(1, Ordering::Relaxed);
     let own = moment.facts.own().ok_or(FactsError::NoTask)?.task.clone();
+    let above = moment.facts.chain.iter().skip(1).map(|link| link.task.id.clone()).zip(moment.above);
+    let above = above.map(|(id, read)| shared.usage.cell((own.tenant.clone(), id), read)).collect();
     let prepared = Prepared::new(moment.facts).map_err(|e| FactsError::Unavailable(e.to_string()))?;
     let stamp = shared.cells.stamp(prepared.digest(), moment.reads);
     let usage = shared.usage.cell((own.tenant.clone(), own.id.clone()), moment.usage);
-    let cached = Cached { prepared: Arc::new(prepared), stamp, usage, used: AtomicBool::new(false) };
+    let cached = Cached { prepared: Arc::new(prepared), stamp, usage, above, used: AtomicBool::new(false) };
     let snapshot = cached.snapshot();
     shared.cache.put((own.tenant, own.id, endpoint.clone()), cached);
     Ok(snapshot)
@@ -165,8 +176,20 @@ pub(crate) fn read(
         }
     }
     let usage = view.usage(tenant, task)?;
+    let above = chain.iter().skip(1).map(|link| view.usage(tenant, &link.task.id));
+    let above = above.collect::<Result<_, _>>()?;
     let facts = Facts { tenant: tenant.clone(), chain, target, policy_set, approvals, denials };
-    Ok(Moment { facts, reads, usage })
+    Ok(Moment { facts, reads, usage, above })
+}
+
+impl View<'_> {
+    /// A task and those above it, the nearest first, with their agents and owners.
+    ///
+    /// # Errors
+    /// [`FactsError`] when there is no such task, or the database fails.
+    pub fn chain(&self, tenant: &TenantName, task: &TaskId) -> Result<Vec<Link>, FactsError> {
+        chain(self, tenant, task, &mut Vec::new())
+    }
 }
 
 fn chain(

@@ -55,6 +55,8 @@ struct ModelTask {
     parent: Option<usize>,
     calls_max: u64,
     calls: u64,
+    /// Calls of everything below it, which share what it hands down.
+    handed_down: u64,
     ended: bool,
     /// How often it was ended, again included: each is a change of the task.
     ends: u64,
@@ -70,6 +72,24 @@ struct Model {
 }
 
 impl Model {
+    /// Whether its own limit is reached, or one of those that it shares.
+    fn is_used_up(&self, task: usize) -> bool {
+        let own = &self.tasks[task];
+        let above = std::iter::successors(own.parent, |at| self.tasks[*at].parent);
+        own.calls >= own.calls_max
+            || above.map(|at| &self.tasks[at]).any(|task| task.handed_down >= task.calls_max)
+    }
+
+    /// A use was let out.
+    fn count(&mut self, task: usize) {
+        self.tasks[task].calls += 1;
+        let mut next = self.tasks[task].parent;
+        while let Some(at) = next {
+            self.tasks[at].handed_down += 1;
+            next = self.tasks[at].parent;
+        }
+    }
+
     /// The code of the answer to a use of this task now, in the order in which the rules are looked at.
     fn answer(&self, task: usize, method: &str) -> &'static str {
         let mut next = Some(task);
@@ -85,7 +105,7 @@ impl Model {
         if self.no_value {
             return "secret_missing";
         }
-        if self.tasks[task].calls >= self.tasks[task].calls_max {
+        if self.is_used_up(task) {
             return "limit_reached";
         }
         if method == "DELETE" { "approval_pending" } else { "allowed" }
@@ -105,7 +125,6 @@ struct Looked {
     task: usize,
     snapshot: Snapshot,
     changes: u64,
-    calls: u64,
     /// Tasks of its chain that had been used: the first use lets a task see something.
     used: usize,
 }
@@ -135,6 +154,7 @@ async fn apply(model: &mut Model, real: &mut Real, step: Step, place: &Place) {
                 parent: below,
                 calls_max: calls_max.into(),
                 calls: 0,
+                handed_down: 0,
                 ended: false,
                 ends: 0,
             });
@@ -144,9 +164,8 @@ async fn apply(model: &mut Model, real: &mut Real, step: Step, place: &Place) {
         }
         Step::Look { task } if task < count => {
             let snapshot = real.world.snapshot(&real.tasks[task].0).await;
-            let (changes, calls) = (touched(model, task), model.tasks[task].calls);
-            let used = used(model, task);
-            real.looked = Some(Looked { task, snapshot, changes, calls, used });
+            let (changes, used) = (touched(model, task), used(model, task));
+            real.looked = Some(Looked { task, snapshot, changes, used });
         }
         Step::UseLate { method } => use_late(model, real, METHODS[method]).await,
         Step::End { task } if task < count => {
@@ -212,7 +231,7 @@ async fn use_now(model: &mut Model, real: &mut Real, task: usize, method: &str, 
     assert_eq!(permit.is_ok(), expected == "allowed");
     let settled = bytes > 0 && permit.is_ok();
     if let Ok(permit) = permit {
-        model.tasks[task].calls += 1;
+        model.count(task);
         if settled {
             real.world.store.settle(real.world.settled(permit.decision(), bytes)).await;
         }
@@ -221,23 +240,24 @@ async fn use_now(model: &mut Model, real: &mut Real, task: usize, method: &str, 
 }
 
 async fn use_late(model: &mut Model, real: &mut Real, method: &str) {
-    let Some(Looked { task, snapshot, changes, calls, used: used_then }) = real.looked.take() else { return };
+    let Some(Looked { task, snapshot, changes, used: used_then }) = real.looked.take() else { return };
     let decision = real.world.decide(&real.tasks[task].1, &snapshot, method, "/late");
     let (id, code) = (decision.id().clone(), decision.code());
     let answer = real.world.record(decision, &snapshot).await;
     let (now_changes, saw_more) = (touched(model, task), used(model, task) > used_then);
-    let held = &mut model.tasks[task];
     match answer {
         Err(RecordError::Narrowed(_)) => assert!(now_changes > changes || saw_more, "nothing had changed"),
         Err(RecordError::LimitReached(_)) => {
-            assert!(saw_more || (held.calls > calls && held.calls >= held.calls_max), "there was room");
+            assert!(saw_more || model.is_used_up(task), "there was room");
         }
         Err(other) => panic!("{other:?}"),
         Ok(recorded) => {
             assert_eq!(now_changes, changes, "recorded although something had changed");
             let allowed = recorded.permit().is_ok();
-            assert!(!allowed || held.calls < held.calls_max, "recorded beyond the limit");
-            held.calls += u64::from(allowed);
+            assert!(!allowed || !model.is_used_up(task), "recorded beyond the limit");
+            if allowed {
+                model.count(task);
+            }
             real.recorded.insert(id, (code, false));
         }
     }

@@ -83,6 +83,9 @@ struct Filter {
     /// About this task
     #[arg(long)]
     task: Option<String>,
+    /// With this workflow reference: the steps of one piece of work
+    #[arg(long, value_name = "REF")]
+    workflow: Option<String>,
     /// About this resource
     #[arg(long)]
     resource: Option<String>,
@@ -353,6 +356,7 @@ impl Filter {
             kind: self.kind.clone(),
             agent: self.agent.clone(),
             task: self.task.clone(),
+            workflow: self.workflow.clone(),
             resource: self.resource.clone(),
             credential: self.credential.clone(),
             outcome: self.outcome.clone(),
@@ -376,6 +380,7 @@ fn fits(query: &AuditQuery, entry: &Entry) -> bool {
     query.kind.as_ref().is_none_or(|kind| *kind == entry.kind)
         && field("agent", &query.agent)
         && field("task", &query.task)
+        && field("workflow", &query.workflow)
         && field("resource", &query.resource)
         && field("credential", &query.credential)
         && field("outcome", &query.outcome)

@@ -1,5 +1,6 @@
 //! `accredit task`: what runs now, what ran, and ending it.
 
+use accredit_api::Page;
 use accredit_api::finding::ReleaseTask;
 use accredit_api::task::{EndOutcome, EndTask, ExtendTask, Receipt, Task, TaskStatus, TasksQuery};
 use accredit_client::routes;
@@ -40,6 +41,9 @@ enum Verb {
     Show {
         /// Its id
         id: String,
+        /// Show the whole tree that it stands in: who handed what down to whom
+        #[arg(long)]
+        tree: bool,
     },
     /// Show what a task did
     Receipt {
@@ -99,7 +103,17 @@ pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failu
             let columns = ["id", "status", "agent", "purpose", "workflow", "requested by", "until"];
             context.out.list(&tasks, &columns, row, empty)?;
         }
-        Verb::Show { id } => {
+        Verb::Show { id, tree: true } => {
+            let tree: Page<Task> = operator.get(&routes::under(routes::TASKS, &id, "tree")).await?;
+            let columns = ["task", "status", "agent", "purpose", "workflow", "requested by", "until"];
+            context.out.list(
+                &as_tree(tree.items),
+                &columns,
+                |(depth, task)| tree_row(*depth, task),
+                "no tasks",
+            )?;
+        }
+        Verb::Show { id, tree: false } => {
             let task: Task = operator.get(&routes::one(routes::TASKS, &id)).await?;
             context.out.one(&task, lines)?;
         }
@@ -128,6 +142,29 @@ pub(crate) async fn run(args: TaskArgs, context: &Context) -> Result<Exit, Failu
         }
     }
     Ok(Exit::Ok)
+}
+
+/// The tasks in the order of their tree, each with its depth.
+fn as_tree(mut tasks: Vec<Task>) -> Vec<(usize, Task)> {
+    let mut tree: Vec<(usize, Task)> = Vec::with_capacity(tasks.len());
+    // Parents are older than their children, and come before them.
+    while let Some(root) = (!tasks.is_empty()).then(|| tasks.remove(0)) {
+        let above = root.parent.as_ref().and_then(|parent| tree.iter().position(|(_, t)| t.id == *parent));
+        let depth = above.map_or(0, |above| tree[above].0 + 1);
+        // After everything that is below the same parent already.
+        let place = above.map_or(tree.len(), |above| {
+            let after = tree[above + 1..].iter().take_while(|(d, _)| *d >= depth).count();
+            above + 1 + after
+        });
+        tree.insert(place, (depth, root));
+    }
+    tree
+}
+
+fn tree_row(depth: usize, task: &Task) -> Vec<String> {
+    let mut cells = row(task);
+    cells[0] = format!("{}{}", "  ".repeat(depth), cells[0]);
+    cells
 }
 
 fn row(task: &Task) -> Vec<String> {

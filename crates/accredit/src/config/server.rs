@@ -358,6 +358,11 @@ fn template(mut section: Section<'_>, config: &ServerConfig) -> Result<Template,
     let texts: Vec<String> = grants.iter().map(ToString::to_string).collect();
     let boundary = Boundary::parse(texts.iter().map(String::as_str))
         .map_err(|(text, error)| section.wrong(None, "allow", format!("`{text}`: {error}")))?;
+    let delegable = section.list("delegate", Grant::parse)?;
+    let texts: Vec<String> = delegable.iter().map(ToString::to_string).collect();
+    let boundary = boundary
+        .with_delegable(texts.iter().map(String::as_str))
+        .map_err(|(text, error)| section.wrong(None, "delegate", format!("`{text}`: {error}")))?;
     section.finish()?;
     Ok(Template { name, boundary, ttl_s })
 }

@@ -25,6 +25,8 @@ pub(crate) struct Intent {
     pub(crate) template: Option<String>,
     /// Grants, when no template is named.
     pub(crate) grants: Vec<String>,
+    /// Grants that it may hand down.
+    pub(crate) delegable: Vec<String>,
     /// How long it shall live, in seconds.
     pub(crate) ttl_s: Option<u64>,
 }
@@ -79,6 +81,7 @@ impl Intent {
                 .or_else(|| from_project(&project.requested_by, "at whose request?")),
             template,
             grants: args.allow.clone(),
+            delegable: args.delegate.clone(),
             ttl_s: args.ttl,
         })
     }
@@ -95,10 +98,12 @@ impl Intent {
             requested_by: self.requested_by.clone(),
             template: self.template.clone(),
             boundary: (!self.grants.is_empty()).then(|| self.grants.clone()),
+            delegable: (!self.delegable.is_empty()).then(|| self.delegable.clone()),
             ttl_s: self.ttl_s,
             held: true,
             runner: Some(Runner { pid: std::process::id() }),
             parent: None,
+            parent_token: None,
         }
     }
 }

@@ -59,6 +59,9 @@ pub(crate) struct RunArgs {
     /// What the task may do, such as "github: GET /repos/acme/**"; may stand several times
     #[arg(long, value_name = "GRANT")]
     pub(crate) allow: Vec<String>,
+    /// What the task may hand down to another agent; may stand several times
+    #[arg(long, value_name = "GRANT", conflicts_with = "template")]
+    pub(crate) delegate: Vec<String>,
     /// Where the work is tracked: a ticket, a run, a branch
     #[arg(long, value_name = "REF")]
     pub(crate) workflow: Option<String>,
@@ -316,6 +319,12 @@ fn say_header(out: Output, server: &Server, task: &Task, changes: &Changes, comm
     for (i, grant) in task.boundary.usable.iter().enumerate() {
         out.say(&format!("  {:<8} {}", if i == 0 { "may" } else { "" }, safe(grant)));
     }
+    for (i, grant) in task.boundary.delegable.iter().enumerate() {
+        out.say(&format!("  {:<8} {}", if i == 0 { "hands on" } else { "" }, safe(grant)));
+    }
+    if let Some(parent) = &task.parent {
+        out.say(&format!("  under    {parent}"));
+    }
     say_secrets(out, changes);
     out.say("  fence    cooperative: a process that ignores the proxy gets no key, but is not stopped");
 }
@@ -349,7 +358,7 @@ fn say_plan(args: &RunArgs, intent: &Intent, program: &Path, context: &Context) 
         intent.template.as_ref().map_or_else(|| intent.grants.join("\n"), |t| format!("template {t}"));
     let plan = serde_json::json!({
         "agent": intent.agent, "purpose": intent.purpose, "workflow": intent.workflow,
-        "requested_by": intent.requested_by, "template": intent.template, "grants": intent.grants, "ttl_s": intent.ttl_s,
+        "requested_by": intent.requested_by, "template": intent.template, "grants": intent.grants, "delegable": intent.delegable, "ttl_s": intent.ttl_s,
         "program": program.display().to_string(), "set": changes.set.keys().collect::<Vec<_>>(),
         "replaced": changes.replaced, "removed": changes.removed, "kept": changes.kept,
     });

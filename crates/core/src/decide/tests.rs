@@ -184,7 +184,7 @@ fn a_boundary_holds_with_its_limits() {
         let mut world = World::new(grants);
         (world.usage, world.now) = (usage, Timestamp::from_ms(START_MS + after_ms));
         let weighed = world.weigh();
-        (weighed.outcome.refusal().map_or("allowed", |r| r.code.as_str()), weighed.grant)
+        (weighed.outcome.refusal().map_or("allowed", |r| r.code.as_str()), weighed.grant())
     };
     assert_eq!(code(&["github: GET /b", "other: *"], used(0, 0), 0), ("outside_boundary", None));
     assert_eq!(code(&["github: * calls<=2"], used(1, 0), 0), ("allowed", Some(0)));
@@ -206,6 +206,31 @@ fn handed_down(delegable: &[&str]) -> World {
     world.facts.chain[0].task.parent = Some(boss.task.id.clone());
     world.facts.chain.push(boss);
     world
+}
+
+// case: DEL-11
+#[test]
+fn what_is_limited_above_is_shared_by_everything_below() {
+    let used = |calls, bytes| {
+        let mut boss = Usage::default();
+        boss.add(crate::boundary::Boundary::place_of_delegable(0), calls, bytes);
+        boss
+    };
+    let code = |delegable: &[&str], boss: &Usage| {
+        let mut world = handed_down(delegable);
+        world.usage = Usage::default().below([boss]);
+        let weighed = world.weigh();
+        (weighed.outcome.refusal().map_or("allowed", |r| r.code.as_str()), weighed.charges.len())
+    };
+    assert_eq!(code(&["github: * calls<=5"], &used(4, 0)), ("allowed", 2));
+    assert_eq!(code(&["github: * calls<=5"], &used(5, 0)), ("limit_reached", 0));
+    assert_eq!(code(&["github: * bytes<=9"], &used(1, 9)), ("limit_reached", 0));
+    assert_eq!(
+        code(&["github: * calls<=5", "github: read"], &used(5, 0)),
+        ("allowed", 1),
+        "another grant has room"
+    );
+    assert_eq!(code(&["github: *"], &used(5, 0)), ("allowed", 1), "what is not limited is not counted");
 }
 
 // case: DEL-05

@@ -5,6 +5,8 @@
 
 use cedar_policy::{Context, RestrictedExpression};
 
+use accredit_identity::id::AgentName;
+
 use crate::action::Action;
 use crate::facts::{Prepared, Usage};
 use crate::start::Proposal;
@@ -44,7 +46,7 @@ impl<'a> UseContext<'a> {
     ) -> Self {
         let pairs = [
             ("task", task(prepared, usage, now)),
-            ("chain", chain(prepared)),
+            ("chain", chain(prepared.facts().agents())),
             ("approval", approval(granted)),
             ("now", Ok(instant(now))),
             ("request", request(action)),
@@ -58,8 +60,9 @@ impl<'a> UseContext<'a> {
 }
 
 /// The context of starting a task.
-pub(crate) fn of_start(
+pub(crate) fn of_start<'a>(
     proposal: &Proposal,
+    chained: impl Iterator<Item = &'a AgentName>,
     attested: bool,
     now: Timestamp,
     granted: bool,
@@ -76,6 +79,7 @@ pub(crate) fn of_start(
     asked.extend(proposal.requested_by.as_ref().map(|r| ("requested_by", text(r.as_str()))));
     context([
         ("attested", Ok(RestrictedExpression::new_bool(attested))),
+        ("chain", chain(chained)),
         ("approval", approval(granted)),
         ("now", Ok(instant(now))),
         ("request", record(asked)),
@@ -102,10 +106,11 @@ fn task(prepared: &Prepared, usage: &Usage, now: Timestamp) -> Result<Restricted
     record(pairs)
 }
 
-fn chain(prepared: &Prepared) -> Result<RestrictedExpression, String> {
-    let facts = prepared.facts();
-    let above = facts.chain.len().saturating_sub(1) as u64;
-    record([("depth", number(above)), ("agents", set(facts.agents().map(|a| a.as_str())))])
+/// The agents of a chain of tasks, the acting one first.
+fn chain<'a>(agents: impl Iterator<Item = &'a AgentName>) -> Result<RestrictedExpression, String> {
+    let agents: Vec<&str> = agents.map(AgentName::as_str).collect();
+    let above = agents.len().saturating_sub(1) as u64;
+    record([("depth", number(above)), ("agents", set(agents.into_iter()))])
 }
 
 fn approval(granted: bool) -> Result<RestrictedExpression, String> {

@@ -119,6 +119,20 @@ impl View<'_> {
         self.docs("task", sql, (tenant.as_str(), id.as_str()))
     }
 
+    /// How many tasks below this one are not over.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn living_descendants(&self, tenant: &TenantName, id: &TaskId) -> Result<usize, StoreError> {
+        let sql = "WITH RECURSIVE below (id) AS (
+                SELECT id FROM task WHERE tenant = ?1 AND parent = ?2
+                UNION SELECT task.id FROM task JOIN below ON task.tenant = ?1 AND task.parent = below.id
+            ) SELECT count(*) FROM task WHERE tenant = ?1 AND id IN (SELECT id FROM below) AND id <> ?2
+                AND state <> 'ended'";
+        let count: Option<u64> = self.row(sql, (tenant.as_str(), id.as_str()), |row| row.get(0))?;
+        Ok(count.and_then(|count| usize::try_from(count).ok()).unwrap_or(0))
+    }
+
     /// Active tasks of all tenants that a runner holds.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use accredit_core::digest::Digest;
-use accredit_core::facts::{Prepared, Usage};
+use accredit_core::facts::{Prepared, Usage, Used};
 use accredit_core::id::{DecisionId, RequestId, TaskId, TenantName};
 use accredit_core::resource::Sensitivity;
 use accredit_core::time::Timestamp;
@@ -128,9 +128,7 @@ impl Needs {
                         .subjects
                         .extend(job.stamp().reads().map(|(subject, _)| subject.as_str().to_owned()));
                     needs.tenants.insert(job.key().0);
-                    if let Some(((tenant, task), grant)) = job.counted().filter(|_| job.is_limited()) {
-                        needs.limited.insert((tenant, task, grant));
-                    }
+                    needs.limited.extend(job.limited().map(|((tenant, task), place)| (tenant, task, place)));
                 }
                 Command::Settle(settled) => {
                     let (tenant, decision) = settled.key();
@@ -382,6 +380,10 @@ impl Recording for Bulk<'_> {
             None if self.present.contains(subject.as_str()) => Ok(None),
             None => Ok(Some(0)),
         }
+    }
+
+    fn exact(&mut self, key: &TaskKey, place: usize) -> Result<Used, StoreError> {
+        Ok(self.usage.get(key).map(|usage| usage.of(place)).unwrap_or_default())
     }
 
     fn usage(&mut self, key: &TaskKey) -> Result<&Usage, StoreError> {

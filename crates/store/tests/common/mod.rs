@@ -407,9 +407,7 @@ impl World {
             cause: None,
             scrubbed: 0,
         };
-        let task = &decision.prepared().own().task.id;
-        Settled::new(event::settled(decision, &seen), decision.id(), task, decision.grant(), bytes)
-            .expect("an outcome")
+        Settled::new(event::settled(decision, &seen), decision, bytes).expect("an outcome")
     }
 }
 
