@@ -11,6 +11,7 @@ mod hold; //       a task lives while its runner listens
 mod listen; //     TCP and the local socket
 mod metrics; //    figures
 mod openapi; //    the description, from the table and the handlers
+mod operators; //  registered people
 mod owners;
 mod policies;
 mod problem; //    refusals on the wire

@@ -15,16 +15,29 @@ use crate::app::App;
 use crate::extract::{Json, parsed_opt};
 use crate::problem::Failure;
 
+pub(crate) const fn role(role: core::Role) -> Role {
+    match role {
+        core::Role::Admin => Role::Admin,
+        core::Role::Owner => Role::Owner,
+        core::Role::Approver => Role::Approver,
+        core::Role::Auditor => Role::Auditor,
+    }
+}
+
+pub(crate) const fn core_role(role: Role) -> core::Role {
+    match role {
+        Role::Admin => core::Role::Admin,
+        Role::Owner => core::Role::Owner,
+        Role::Approver => core::Role::Approver,
+        Role::Auditor => core::Role::Auditor,
+    }
+}
+
 fn wire(operator: &Operator) -> Session {
     Session {
         id: operator.session().to_string(),
         operator: operator.name().to_string(),
-        role: match operator.role() {
-            core::Role::Admin => Role::Admin,
-            core::Role::Owner => Role::Owner,
-            core::Role::Approver => Role::Approver,
-            core::Role::Auditor => Role::Auditor,
-        },
+        role: role(operator.role()),
         bound_to: match operator.transport() {
             operators::Transport::Socket => Transport::Socket,
             operators::Transport::Tcp => Transport::Tcp,
@@ -44,12 +57,7 @@ pub(crate) async fn create_link(
     Json(body): Json<CreateLink>,
 ) -> Result<(StatusCode, Reply<LinkCreated>), Failure> {
     let operator = parsed_opt("operator", body.operator.as_deref())?;
-    let role = body.role.map(|role| match role {
-        Role::Admin => core::Role::Admin,
-        Role::Owner => core::Role::Owner,
-        Role::Approver => core::Role::Approver,
-        Role::Auditor => core::Role::Auditor,
-    });
+    let role = body.role.map(core_role);
     let maker = match &asker {
         Asker::Operator(operator) => LinkMaker::Operator(operator),
         Asker::LocalUser(uid) => LinkMaker::LocalUser { uid: *uid },
