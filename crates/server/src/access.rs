@@ -1,8 +1,8 @@
 //! Who may call an endpoint: one class for each, checked in one place, before its handler runs. Where people may call, the
 //! class names the operation, and the table of rights (`accredit_core::rights`) says which roles may.
 //!
-//! No header but `Authorization` and `DPoP` says anything about who is asking. Where a request came from is what
-//! the listener saw.
+//! No header but `Authorization`, `DPoP` and the cookie of our own page says anything about who is asking. Where a request
+//! came from is what the listener saw.
 
 use std::net::SocketAddr;
 
@@ -19,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
+use crate::browser;
 use crate::problem::Failure;
 use crate::process::within;
 
@@ -117,7 +118,7 @@ async fn asker(app: &App, access: Access, request: &Parts) -> Result<Option<Aske
 }
 
 /// The one field of this name; two of them are none.
-fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
+pub(crate) fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
         (Some(value), None) => value.to_str().ok(),
@@ -142,16 +143,23 @@ async fn operator(app: &App, request: &Parts, operation: Operation) -> Result<As
 }
 
 async fn signed_in(app: &App, request: &Parts) -> Result<Operator, Failure> {
-    let text = only(&request.headers, &header::AUTHORIZATION);
-    let token =
-        text.and_then(|t| t.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, token)) = token else { return Err(Failure::unauthenticated("nobody is signed in")) };
+    let headers = &request.headers;
     let via = via(request)?;
+    let token = if headers.contains_key(header::AUTHORIZATION) {
+        let parts = only(headers, &header::AUTHORIZATION).and_then(|text| text.split_once(' '));
+        parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+    } else {
+        browser::session(app, headers)
+    };
+    let Some(token) = token else { return Err(Failure::unauthenticated("nobody is signed in")) };
+    if !headers.contains_key(header::AUTHORIZATION) {
+        browser::must_be_our_page(app, headers)?;
+    }
     // A session file can be read by the user's agents as well: over the socket the kernel says who is asking.
     if let Via::Socket(peer) = via {
         outside_of_tasks(app, peer).await?;
     }
-    Ok(app.authority().operator(token.trim(), via.transport()).await?)
+    Ok(app.authority().operator(token, via.transport()).await?)
 }
 
 /// A process of a running task is an agent, whatever it holds.

@@ -14,8 +14,8 @@ use accredit_api::problem::{PROBLEM_JSON, Problem};
 use crate::access::Access;
 use crate::router::routes;
 use crate::{
-    agents, audit, credentials, health, hold, metrics, operators, owners, policies, requests, resources,
-    revoke, sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, health, hold, metrics, operators, owners, pages, policies, requests,
+    resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 #[derive(OpenApi)]
@@ -24,7 +24,8 @@ use crate::{
     paths(
         health::live, health::ready, metrics::metrics,
         wellknown::metadata, wellknown::jwks, wellknown::openapi, wellknown::gateway_ca,
-        sessions::create_link, sessions::create, sessions::end, sessions::whoami,
+        pages::index, pages::script, pages::style,
+        sessions::create_link, sessions::create, sessions::create_in_browser, sessions::end, sessions::whoami,
         operators::list, operators::get, operators::add, operators::change, operators::lapse,
         owners::list, owners::add, owners::lapse,
         agents::list, agents::get, agents::register, agents::suspend, agents::resume, agents::change_owner, agents::add_key,

@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
 use crate::problem::Failure;
 use crate::{
-    agents, audit, credentials, health, hold, metrics, operators, owners, policies, requests, resources,
-    revoke, sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, health, hold, metrics, operators, owners, pages, policies, requests,
+    resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 /// One route.
@@ -68,9 +68,14 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Get, "/v1/jwks.json", Open, PLAIN, get(wellknown::jwks)),
         row(Get, "/v1/ca.pem", Open, PLAIN, get(wellknown::gateway_ca)),
         row(Get, "/openapi.json", Open, PLAIN, get(wellknown::openapi)),
+        // --- the pages for people
+        row(Get, "/", Open, PLAIN, get(pages::index)),
+        row(Get, "/page.js", Open, PLAIN, get(pages::script)),
+        row(Get, "/page.css", Open, PLAIN, get(pages::style)),
         // --- signing in
         row(Post, "/v1/links", Local(Op::LinkCreate), PLAIN, post(sessions::create_link)),
         row(Post, "/v1/sessions", Code, PLAIN, post(sessions::create)),
+        row(Post, "/v1/sessions/browser", Code, PLAIN, post(sessions::create_in_browser)),
         row(Delete, "/v1/sessions/current", Operator(Op::SignOut), PLAIN, delete(sessions::end)),
         row(Get, "/v1/whoami", Operator(Op::WhoAmI), PLAIN, get(sessions::whoami)),
         // --- operators, owners, agents
@@ -164,10 +169,10 @@ pub(crate) fn router(app: &App) -> Router {
         .with_state(app.clone())
 }
 
-/// No answer is kept by anybody on the way, or taken for something else than it says.
+/// No answer is kept by anybody on the way, taken for something else than it says, or shown inside something else.
 async fn guarded(mut response: Response) -> Response {
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.extend(pages::HEADERS);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }

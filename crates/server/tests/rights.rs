@@ -24,6 +24,7 @@ struct Things {
     resource: &'static str,
     credential: &'static str,
     task: String,
+    owner: &'static str,
     person: &'static str,
 }
 
@@ -56,7 +57,7 @@ impl Things {
                 json!({ "name": "new", "kind": "job", "environment": "prod", "owner": "team:pay", "socket_uid": 9 })
             }
             (_, "/v1/agents/{name}/suspend") => json!({ "reason": "drill" }),
-            (_, "/v1/agents/{name}/owner") => json!({ "owner": "team:pay" }),
+            (_, "/v1/agents/{name}/owner") => json!({ "owner": self.owner }),
             (_, "/v1/agents/{name}/keys") => json!({ "public_key": jwk }),
             (_, "/v1/resources") => json!({
                 "name": "new", "owner": "team:pay", "environment": "prod", "sensitivity": "internal",
@@ -140,6 +141,7 @@ async fn each_role_may_what_the_golden_file_says() {
         resource: "api",
         credential: "key",
         task: task_of(&plane, &admin, "etl", "team:pay").await,
+        owner: "team:pay",
         person: "somebody@corp",
     };
     let own = Things {
@@ -147,6 +149,7 @@ async fn each_role_may_what_the_golden_file_says() {
         resource: "mine",
         credential: "my-key",
         task: task_of(&plane, &admin, "my-etl", "owner@corp").await,
+        owner: "owner@corp",
         person: "",
     };
     let description: Value = serde_json::from_str(&accredit_server::openapi_json()).unwrap();
