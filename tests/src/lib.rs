@@ -4,6 +4,7 @@
 //! Nothing here decides anything about Accredit; what must hold is said by the tests in `tests/`.
 
 pub mod agent; //   an agent in the test itself, which makes many requests and notes what it was told
+pub mod browser; // Chromium, spoken to as its own tools do
 pub mod bucket; //  an S3-compatible server with one bucket
 pub mod canary; //  secrets that must never show, in every spelling
 pub mod collector; // takes traces over OTLP and decodes them

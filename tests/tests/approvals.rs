@@ -154,8 +154,8 @@ fn whoever_asks_does_not_answer() {
     let answer = ["request", "approve", id, "--digest", digest];
     refused(&ana.cli(&answer), "asked for the task");
     refused(&al.cli(&answer), "may");
-    // Whoever runs the agent on the authority's own machine is it, as far as anybody can tell.
-    refused(&world.accredit.cli(&answer), "somebody else");
+    // The user of the socket administers, and is whoever the agent runs as.
+    refused(&world.accredit.cli(&answer), "role_may_not");
     // From inside the task: its socket is no way to be a person.
     let inside = format!(
         "{} --state {} request approve {id} --digest {digest} 2>&1; echo \" $?\"",

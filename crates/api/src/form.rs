@@ -13,6 +13,8 @@ use utoipa::{PartialSchema, ToSchema};
 const NAME: &str = r"^[a-z0-9](\.?[a-z0-9_-])*\.?$";
 /// A person or a team; the name of neither holds a capital.
 const OWNER: &str = r"^(team:[a-z0-9._+-]+|[a-z0-9._+-]+@[a-z0-9._+-]+)$";
+const OWNER_OR_NONE: &str = r"^(team:[a-z0-9._+-]+|[a-z0-9._+-]+@[a-z0-9._+-]+)?$";
+const PERSON_OR_NONE: &str = r"^([a-z0-9._+-]+@[a-z0-9._+-]+)?$";
 const PERSON: &str = r"^[a-z0-9._+-]+@[a-z0-9._+-]+$";
 /// 128 bits in base32: the last of 26 digits carries three of them, so it is one of eight.
 const TASK_ID: &str = "^t_[a-z2-7]{25}[aeimquy4]$";
@@ -72,7 +74,10 @@ macro_rules! forms {
 forms! {
     Name = NAME, 1, NAME_MAX, "Lower-case letters, digits, `.`, `_` and `-`; first a letter or digit; no `..`.";
     OwnerName = OWNER, 3, 200, "`person@organisation` or `team:name`, in lower case.";
+    OwnerNameOrNone = OWNER_OR_NONE, 0, 200, "`person@organisation` or `team:name`, in lower case; empty: none.";
     PersonName = PERSON, 3, 200, "`person@organisation`, in lower case.";
+    PersonNameOrNone = PERSON_OR_NONE, 0, 200, "`person@organisation`, in lower case; empty: none.";
+    GroupName = r"^[a-z0-9][a-z0-9._-]*$", 1, NAME_MAX, "A group of people, such as `payments`; not the name of a role.";
     TaskId = TASK_ID, ID_CHARS, ID_CHARS, "The id of a task.";
     RequestId = REQUEST_ID, ID_CHARS, ID_CHARS, "The id of a request.";
     FindingId = FINDING_ID, ID_CHARS, ID_CHARS, "The id of a finding.";

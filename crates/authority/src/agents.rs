@@ -5,6 +5,7 @@ use std::sync::Arc;
 use accredit_core::agent::{Agent, AgentStatus};
 use accredit_core::event::Event;
 use accredit_core::id::{AgentName, Environment};
+use accredit_core::rights::Operation;
 use accredit_core::text::{Owner, Reason};
 use accredit_core::time::Timestamp;
 use accredit_identity::agent::{KeyOrigin, RegisteredKey};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Authority;
 use crate::fault::Fault;
-use crate::operators::Operator;
+use crate::operators::{Of, Operator};
 use crate::owners::must_answer;
 use crate::revoke::Target;
 
@@ -98,7 +99,7 @@ impl Authority {
     pub async fn register_agent(&self, by: &Operator, new: NewAgent) -> Result<AgentDetails, Fault> {
         let name = new.name.clone();
         let doing = self.register_unchecked(by.name().clone(), new);
-        self.as_operator(by, "agent.register", &name, doing).await?;
+        self.as_operator(by, Operation::AgentRegister, &name, doing).await?;
         self.agent(name).await
     }
 
@@ -165,7 +166,7 @@ impl Authority {
             let detail = format!("`{asked}` is suspended already");
             Err(Fault::conflict("agent_suspended", detail, "Resume it with `accredit agent resume`."))
         };
-        self.as_operator(by, "agent.suspend", &name, doing).await?;
+        self.as_owner(by, Operation::AgentSuspend, Of::Agent(name.clone()), &name, doing).await?;
         // Suspended first: no task can start between the two steps.
         self.revoke(by.name().as_str(), Target::Agent(name.clone()), Some(reason)).await?;
         self.cut_agent(&name).await;
@@ -227,7 +228,7 @@ impl Authority {
                 .await?;
             Ok(())
         };
-        self.as_operator(by, "agent.resume", &name, doing).await?;
+        self.as_owner(by, Operation::AgentResume, Of::Agent(name.clone()), &name, doing).await?;
         self.agent(name).await
     }
 
@@ -260,7 +261,7 @@ impl Authority {
                 .await?;
             Ok(())
         };
-        self.as_operator(by, "agent.owner", &name, doing).await?;
+        self.as_operator(by, Operation::AgentOwner, &name, doing).await?;
         self.agent(name).await
     }
 
@@ -293,7 +294,7 @@ impl Authority {
                 .await?;
             Ok(())
         };
-        self.as_operator(by, "agent.key_add", &name, doing).await?;
+        self.as_operator(by, Operation::AgentKeyAdd, &name, doing).await?;
         self.agent(name).await
     }
 }

@@ -9,6 +9,7 @@ use accredit_core::approval::{AnswerError, Request, RequestState, Scope};
 use accredit_core::digest::Digest;
 use accredit_core::event::about_request;
 use accredit_core::id::RequestId;
+use accredit_core::rights::{Operation, may_do};
 use accredit_core::text::Reason;
 use accredit_identity::caller::Caller;
 use accredit_store::{Cut, StoreError, Tx};
@@ -69,8 +70,8 @@ impl Authority {
         reason: Option<Reason>,
     ) -> Result<Request, Fault> {
         let operation = match &answer {
-            Answer::Approve { .. } => "request.approve",
-            Answer::Deny => "request.deny",
+            Answer::Approve { .. } => Operation::RequestApprove,
+            Answer::Deny => Operation::RequestDeny,
         };
         let answered = self.write_answer(by, id.clone(), answer, reason).await;
         match &answered {
@@ -144,8 +145,8 @@ impl Authority {
                 let Some(request) = tx.request(&tenant, &asked)? else {
                     return Err(Fault::not_found("request", &asked));
                 };
-                let theirs = request.yes.iter().any(|yes| yes.by == *who.name());
-                if !theirs && !who.administers() {
+                let givers: Vec<_> = request.yes.iter().map(|yes| yes.by.clone()).collect();
+                if may_do(who.record(), who.role(), Operation::RequestWithdraw, &givers).is_err() {
                     let detail = format!("{} did not grant this request", who.name());
                     return Err(Fault::new(
                         FaultKind::Denied,
@@ -170,7 +171,7 @@ impl Authority {
             Ok(done) => done,
             Err(error) => {
                 let fault = Fault::from(error);
-                self.note_refusal(by, "request.withdraw", &id, &fault).await;
+                self.note_refusal(by, Operation::RequestWithdraw, &id, &fault).await;
                 return Err(fault);
             }
         };

@@ -8,6 +8,7 @@ use accredit_core::event::Event;
 use accredit_core::host::Endpoint;
 use accredit_core::id::{CredentialName, ResourceName, TenantName};
 use accredit_core::resource::Resource;
+use accredit_core::rights::Operation;
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
 use accredit_store::View;
@@ -15,7 +16,7 @@ use accredit_vault::SecretValue;
 
 use crate::Authority;
 use crate::fault::Fault;
-use crate::operators::{Operator, at};
+use crate::operators::{Of, Operator, at};
 use crate::owners::must_answer;
 use crate::resources::in_use;
 
@@ -80,9 +81,9 @@ impl Authority {
         by: &Operator,
         new: NewCredential,
     ) -> Result<CredentialDetails, Fault> {
-        let name = new.name.clone();
+        let (name, of) = (new.name.clone(), Of::Resource(new.resource.clone()));
         let doing = self.add_credential_unchecked(by.name().clone(), new);
-        self.as_operator(by, "credential.add", &name, doing).await?;
+        self.as_owner(by, Operation::CredentialAdd, of, &name, doing).await?;
         self.credential(name).await
     }
 
@@ -154,7 +155,7 @@ impl Authority {
             Fault::invalid("secret_value", e.to_string(), "Give the value alone, as the service issued it.")
         });
         let doing = async { self.set_secret_unchecked(by.name().clone(), name.clone(), value?).await };
-        self.as_operator(by, "secret.set", &name, doing).await?;
+        self.as_owner(by, Operation::SecretSet, Of::Credential(name.clone()), &name, doing).await?;
         self.blobs.clear();
         self.credential(name).await
     }
@@ -219,7 +220,7 @@ impl Authority {
                 .await?;
             Ok(())
         };
-        self.as_operator(by, "secret.drop", &name, doing).await?;
+        self.as_owner(by, Operation::SecretDrop, Of::Credential(name.clone()), &name, doing).await?;
         self.cut_credential(&name).await;
         self.credential(name).await
     }

@@ -157,6 +157,7 @@ pub fn where_listed(what: &str) -> &'static str {
     match what {
         "agent" => "List what there is with `accredit agent ls`.",
         "credential" => "List what there is with `accredit credential ls`.",
+        "operator" => "List what there is with `accredit operator ls`.",
         "owner" => "List what there is with `accredit owner ls`.",
         "policy" => "`accredit policy show` prints the set in force.",
         "request" => "List what there is with `accredit request ls`.",

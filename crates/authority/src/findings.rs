@@ -10,6 +10,7 @@ use std::sync::Arc;
 use accredit_core::deviation::{Containment, Finding, Profile, Rule, Seen, What};
 use accredit_core::event::{Event, about_task};
 use accredit_core::id::{AgentName, FindingId, TaskId, TenantName};
+use accredit_core::rights::Operation;
 use accredit_core::task::{Restraint, RestraintKind, Task};
 use accredit_core::text::Reason;
 use accredit_core::time::Timestamp;
@@ -19,7 +20,7 @@ use serde_json::Value;
 
 use crate::Authority;
 use crate::fault::Fault;
-use crate::operators::Operator;
+use crate::operators::{Of, Operator};
 use crate::revoke::Target;
 use crate::uses_report::{DECIDED, SETTLED};
 
@@ -203,7 +204,7 @@ impl Authority {
                 })
                 .await?)
         };
-        self.as_operator(by, "task.release", &id, doing).await
+        self.as_owner(by, Operation::TaskRelease, Of::Task(id.clone()), &id, doing).await
     }
 
     /// Findings, newest first.

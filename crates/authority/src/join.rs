@@ -3,6 +3,7 @@
 use accredit_core::digest::Digest;
 use accredit_core::event::Event;
 use accredit_core::id::{AgentName, JoinTokenId};
+use accredit_core::rights::Operation;
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
 use accredit_identity::agent::KeyOrigin;
@@ -42,7 +43,7 @@ impl Authority {
         ttl_s: Option<u64>,
     ) -> Result<JoinTokenMade, Fault> {
         let doing = self.create_join_token_unchecked(by.name().clone(), agent.clone(), ttl_s);
-        self.as_operator(by, "join_token.create", &agent, doing).await
+        self.as_operator(by, Operation::JoinTokenCreate, &agent, doing).await
     }
 
     async fn create_join_token_unchecked(

@@ -8,12 +8,13 @@ use std::future::Future;
 
 use accredit_core::digest::Digest;
 use accredit_core::event::Event;
-use accredit_core::id::SessionId;
+use accredit_core::id::{AgentName, CredentialName, ResourceName, SessionId, TaskId};
 use accredit_core::operator::{Group, Operator as Person, Role};
+use accredit_core::rights::{NotAllowed, Operation, may_ask, may_do};
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
 use accredit_identity::operator::{LinkCode, SessionSecret};
-use accredit_store::{OperatorLink, OperatorSession};
+use accredit_store::{OperatorLink, OperatorSession, View};
 
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
@@ -93,12 +94,6 @@ impl Operator {
         self.role
     }
 
-    /// Whether they administer: by their registration, in a session that was made for it.
-    #[must_use]
-    pub fn administers(&self) -> bool {
-        self.role == Role::Admin && self.record.has(Role::Admin)
-    }
-
     /// Their session.
     #[must_use]
     pub const fn session(&self) -> &SessionId {
@@ -133,6 +128,21 @@ impl Operator {
             expires_at: row.expires_at,
         })
     }
+}
+
+/// What an operator wants to do something with: whoever answers for it may do more.
+#[derive(Debug, Clone)]
+pub enum Of {
+    /// No single thing.
+    Everybody,
+    /// An agent.
+    Agent(AgentName),
+    /// A resource.
+    Resource(ResourceName),
+    /// A credential, whose resource counts as well.
+    Credential(CredentialName),
+    /// A task, by its agent.
+    Task(TaskId),
 }
 
 /// Who asks for a one-time link.
@@ -179,13 +189,21 @@ impl Authority {
             LinkMaker::Operator(operator) => (operator.name().clone(), operator.role, "session"),
             LinkMaker::LocalUser { uid } => (local_user(uid)?, Role::Admin, "socket"),
         };
-        let role = role.unwrap_or(maker_role);
-        let administers = match by {
-            LinkMaker::Operator(operator) => operator.administers(),
-            LinkMaker::LocalUser { .. } => true,
+        let registered = match &operator {
+            Some(name) => self.registered(name).await?,
+            None => None,
         };
-        let same = operator.as_ref().is_none_or(|name| *name == maker);
-        let allowed = administers || (same && role == maker_role);
+        // Of somebody who is registered, the first of their roles; whoever is not is registered with it.
+        let first = registered.as_ref().and_then(|person| person.roles.first().copied());
+        let role = role.or(first).unwrap_or(maker_role);
+        let allowed = match by {
+            LinkMaker::LocalUser { .. } => true,
+            LinkMaker::Operator(who) => {
+                let same = operator.as_ref().is_none_or(|name| *name == maker) && role == maker_role;
+                let own: &[Owner] = if same { std::slice::from_ref(&maker) } else { &[] };
+                may_do(who.record(), who.role, Operation::LinkCreate, own).is_ok()
+            }
+        };
         if !allowed {
             let fault = Fault::new(
                 FaultKind::Denied,
@@ -194,7 +212,7 @@ impl Authority {
                 "Ask an administrator for the link.",
             );
             if let LinkMaker::Operator(operator) = by {
-                self.note_refusal(operator, "link.create", role.as_str(), &fault).await;
+                self.note_refusal(operator, Operation::LinkCreate, role.as_str(), &fault).await;
             }
             return Err(fault);
         }
@@ -204,6 +222,13 @@ impl Authority {
                 "not_a_person",
                 "a team cannot sign in",
                 "Name a person: `person@organisation`.",
+            ));
+        }
+        if registered.as_ref().is_some_and(|person| !person.has(role)) {
+            return Err(Fault::conflict(
+                "role_not_held",
+                format!("{operator} does not have the role `{role}`, or may not act any more"),
+                "`accredit operator show` says what they may do; an administrator can change it.",
             ));
         }
         let code = LinkCode::from_random(self.draw32());
@@ -229,6 +254,11 @@ impl Authority {
             })
             .await?;
         Ok(Link { code, operator, expires_at })
+    }
+
+    async fn registered(&self, name: &Owner) -> Result<Option<Person>, Fault> {
+        let (tenant, name) = (self.tenant().clone(), name.clone());
+        Ok(self.store.read(move |view| view.operator(&tenant, &name)).await?)
     }
 
     /// Signs in: the link burns, whatever happens afterwards.
@@ -269,7 +299,7 @@ impl Authority {
                     return Err(broken_session(&row.id));
                 };
                 let person = match tx.operator(&tenant, &person)? {
-                    Some(person) if !person.active() => return Ok(None),
+                    Some(person) if !person.has(role) => return Ok(None),
                     Some(person) => person,
                     None => {
                         let person = Person::first(&tenant, &person, role, now);
@@ -333,8 +363,11 @@ impl Authority {
                     .map(|person| (row, person)))
             })
             .await?;
-        let (row, person) = found.filter(|(_, person)| person.active()).ok_or_else(no_session)?;
+        let (row, person) = found.ok_or_else(no_session)?;
         let operator = Operator::from_row(&row, person).ok_or_else(|| broken_session(&row.id))?;
+        if !operator.record.has(operator.role) {
+            return Err(no_session());
+        }
         let idle = now.plus_ms(ms(SESSION_IDLE_S)).min(row.expires_at);
         if idle.ms_since(row.idle_expires_at) > ms(SEEN_EVERY_S) {
             self.store.change(move |tx| Ok::<_, Fault>(tx.touch_session(&hash, idle)?)).await?;
@@ -360,6 +393,22 @@ impl Authority {
         Ok(())
     }
 
+    /// Whether an operator may ask for this at all in the role of their session; recorded when not.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind `Denied`.
+    pub async fn admit(
+        &self,
+        by: &Operator,
+        operation: Operation,
+        target: impl fmt::Display,
+    ) -> Result<(), Fault> {
+        let Err(not_allowed) = may_ask(&by.record, by.role, operation) else { return Ok(()) };
+        let fault = may_not(&not_allowed);
+        self.note_refusal(by, operation, target, &fault).await;
+        Err(fault)
+    }
+
     /// Does what an operator asks for if their role may, and records it when it is refused.
     ///
     /// # Errors
@@ -367,21 +416,79 @@ impl Authority {
     pub async fn as_operator<T>(
         &self,
         by: &Operator,
-        operation: &'static str,
+        operation: Operation,
         target: impl fmt::Display,
         doing: impl Future<Output = Result<T, Fault>>,
     ) -> Result<T, Fault> {
-        let done = if by.administers() { doing.await } else { Err(may_not_change(by)) };
+        self.as_owner(by, operation, Of::Everybody, target, doing).await
+    }
+
+    /// The same for what roles may do with what is theirs.
+    ///
+    /// # Errors
+    /// [`Fault`] of the use case, or of kind `Denied`.
+    pub async fn as_owner<T>(
+        &self,
+        by: &Operator,
+        operation: Operation,
+        of: Of,
+        target: impl fmt::Display,
+        doing: impl Future<Output = Result<T, Fault>>,
+    ) -> Result<T, Fault> {
+        self.allow(by, operation, of, &target).await?;
+        let done = doing.await;
         if let Err(fault) = &done {
             self.note_refusal(by, operation, target, fault).await;
         }
         done
     }
 
+    /// Whether an operator may do this with that; recorded when not.
+    ///
+    /// # Errors
+    /// [`Fault`] of kind `Denied`.
+    pub async fn allow(
+        &self,
+        by: &Operator,
+        operation: Operation,
+        of: Of,
+        target: impl fmt::Display,
+    ) -> Result<(), Fault> {
+        let owners = self.owners_of(of).await?;
+        let Err(not_allowed) = may_do(&by.record, by.role, operation, &owners) else { return Ok(()) };
+        let fault = may_not(&not_allowed);
+        self.note_refusal(by, operation, target, &fault).await;
+        Err(fault)
+    }
+
+    /// Who answers for something that there is.
+    async fn owners_of(&self, of: Of) -> Result<Vec<Owner>, Fault> {
+        let tenant = self.tenant().clone();
+        let read = move |view: &View<'_>| {
+            let owners: [Option<Owner>; 2] = match of {
+                Of::Everybody => [None, None],
+                Of::Agent(name) => [view.agent(&tenant, &name)?.map(|agent| agent.owner), None],
+                Of::Resource(name) => [view.resource(&tenant, &name)?.map(|r| r.owner), None],
+                Of::Task(id) => match view.task(&tenant, &id)? {
+                    Some(task) => [view.agent(&tenant, &task.agent)?.map(|agent| agent.owner), None],
+                    None => [None, None],
+                },
+                Of::Credential(name) => match view.credential(&tenant, &name)? {
+                    Some(found) => {
+                        [view.resource(&tenant, &found.resource)?.map(|r| r.owner), Some(found.owner)]
+                    }
+                    None => [None, None],
+                },
+            };
+            Ok(owners.into_iter().flatten().collect())
+        };
+        Ok(self.store.read(read).await?)
+    }
+
     pub(crate) async fn note_refusal(
         &self,
         by: &Operator,
-        operation: &'static str,
+        operation: Operation,
         target: impl fmt::Display,
         fault: &Fault,
     ) {
@@ -403,7 +510,7 @@ impl Authority {
             .with("code", fault.code)
             .with("reason", &fault.detail);
         if let Err(error) = self.store.change(move |tx| Ok::<_, Fault>(tx.append(event)?)).await {
-            tracing::error!(%error, operation, "a refused operation could not be recorded");
+            tracing::error!(%error, %operation, "a refused operation could not be recorded");
         }
     }
 }
@@ -414,6 +521,8 @@ pub(crate) fn added(person: &Person, by: &str) -> Event {
         .with("operator", &person.name)
         .with_list("roles", &person.roles)
         .with_list("groups", person.groups.iter().map(Group::as_str))
+        .with_opt("same_person_as", person.same_person_as.as_ref())
+        .with_opt("successor", person.successor.as_ref())
         .with("by", by)
 }
 
@@ -436,13 +545,22 @@ fn broken_session(id: &SessionId) -> Fault {
     Fault::unavailable("session_broken", "the stored session cannot be read")
 }
 
-fn may_not_change(by: &Operator) -> Fault {
-    Fault::new(
-        FaultKind::Denied,
-        "role_may_not",
-        format!("the role `{}` of {} changes nothing", by.role.as_str(), by.name()),
-        "Ask an administrator to do it.",
-    )
+fn may_not(why: &NotAllowed) -> Fault {
+    let sentence = why.to_string();
+    match why {
+        NotAllowed::Role { .. } => Fault::new(
+            FaultKind::Denied,
+            "role_may_not",
+            sentence,
+            "Sign in with another of your roles, or ask somebody who may.",
+        ),
+        NotAllowed::NotTheirs { .. } => Fault::new(
+            FaultKind::Denied,
+            "not_yours",
+            sentence,
+            "Ask whoever answers for it, or an administrator.",
+        ),
+    }
 }
 
 /// Seconds as milliseconds.

@@ -3,8 +3,9 @@
 use accredit_core::event::Event;
 use accredit_core::id::{AgentName, CredentialName, TenantName};
 use accredit_core::owner::{OwnerRecord, Standing};
+use accredit_core::rights::Operation;
 use accredit_core::text::{Owner, Reason};
-use accredit_store::{Cut, View};
+use accredit_store::{Cut, Tx, View};
 
 use crate::Authority;
 use crate::fault::Fault;
@@ -25,8 +26,13 @@ impl Authority {
     /// # Errors
     /// [`Fault`] when the owner already answers.
     pub async fn add_owner(&self, by: &Operator, owner: Owner) -> Result<OwnerRecord, Fault> {
-        self.as_operator(by, "owner.add", &owner, self.add_owner_unchecked(by.name().clone(), owner.clone()))
-            .await
+        self.as_operator(
+            by,
+            Operation::OwnerAdd,
+            &owner,
+            self.add_owner_unchecked(by.name().clone(), owner.clone()),
+        )
+        .await
     }
 
     async fn add_owner_unchecked(&self, by: Owner, owner: Owner) -> Result<OwnerRecord, Fault> {
@@ -35,6 +41,16 @@ impl Authority {
         let record = self
             .store
             .change(move |tx| {
+                if tx.operator(&tenant, &record.owner)?.is_some_and(|person| !person.active()) {
+                    return Err(Fault::conflict(
+                        "operator_lapsed",
+                        format!(
+                            "{} may not act any more, so nothing can be theirs to answer for",
+                            record.owner
+                        ),
+                        "Name somebody else; or let them act again: `accredit operator add`.",
+                    ));
+                }
                 let before = tx.owner(&tenant, &record.owner)?;
                 if before.as_ref().is_some_and(OwnerRecord::answers) {
                     let detail = format!("{} is an owner already", record.owner);
@@ -60,14 +76,19 @@ impl Authority {
         reason: Option<Reason>,
     ) -> Result<OwnerRecord, Fault> {
         let doing = self.lapse_owner_unchecked(by.name().clone(), owner.clone(), reason);
-        let (record, owned) = self.as_operator(by, "owner.lapse", &owner, doing).await?;
+        let (record, owned) = self.as_operator(by, Operation::OwnerLapse, &owner, doing).await?;
+        self.cut_owned(&owned).await;
+        Ok(record)
+    }
+
+    /// Cuts what is under way in the name of an owner that no longer answers.
+    pub(crate) async fn cut_owned(&self, owned: &Owned) {
         for agent in &owned.agents {
             self.cut_agent(agent).await;
         }
         for credential in &owned.credentials {
             self.cut_credential(credential).await;
         }
-        Ok(record)
     }
 
     async fn lapse_owner_unchecked(
@@ -86,21 +107,7 @@ impl Authority {
                     return Err(Fault::conflict("owner_lapsed", detail, "Nothing is to be done."));
                 }
                 let record = record.lapse(now);
-                tx.put_owner(&tenant, &record)?;
-                let owned = Owned::of(tx, &tenant, &owner)?;
-                for agent in &owned.agents {
-                    tx.order(&Cut::Agent(tenant.clone(), agent.clone()))?;
-                }
-                for credential in &owned.credentials {
-                    tx.order(&Cut::Credential(tenant.clone(), credential.clone()))?;
-                }
-                let event = Event::new(&tenant, "owner.lapsed")
-                    .with("owner", &owner)
-                    .with_number("agents", owned.agents.len() as u64)
-                    .with_number("credentials", owned.credentials.len() as u64)
-                    .with("by", by)
-                    .with_opt("reason", reason);
-                tx.append(event)?;
+                let owned = stop(tx, &tenant, &record, &by, reason.as_ref())?;
                 Ok((record, owned))
             })
             .await?;
@@ -108,8 +115,35 @@ impl Authority {
     }
 }
 
+/// Writes that an owner lapsed. Gives what stops with it, which is to be cut here as well.
+pub(crate) fn stop(
+    tx: &mut Tx<'_>,
+    tenant: &TenantName,
+    lapsed: &OwnerRecord,
+    by: &Owner,
+    reason: Option<&Reason>,
+) -> Result<Owned, Fault> {
+    tx.put_owner(tenant, lapsed)?;
+    let owned = Owned::of(tx, tenant, &lapsed.owner)?;
+    for agent in &owned.agents {
+        tx.order(&Cut::Agent(tenant.clone(), agent.clone()))?;
+    }
+    for credential in &owned.credentials {
+        tx.order(&Cut::Credential(tenant.clone(), credential.clone()))?;
+    }
+    let event = Event::new(tenant, "owner.lapsed")
+        .with("owner", &lapsed.owner)
+        .with_number("agents", owned.agents.len() as u64)
+        .with_number("credentials", owned.credentials.len() as u64)
+        .with("by", by)
+        .with_opt("reason", reason);
+    tx.append(event)?;
+    Ok(owned)
+}
+
 /// What an owner answers for, as far as something can be under way in its name.
-struct Owned {
+#[derive(Default)]
+pub(crate) struct Owned {
     agents: Vec<AgentName>,
     /// Its own, and those of its resources.
     credentials: Vec<CredentialName>,

@@ -14,6 +14,7 @@ use accredit_core::policy::situation::{Answer, RequestSketch, Situation, TaskSke
 use accredit_core::policy::{PolicySet, PolicySource, PolicySources};
 use accredit_core::replay::replay_under;
 use accredit_core::resource::Resource;
+use accredit_core::rights::Operation;
 use accredit_core::task::Task;
 use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
@@ -131,7 +132,7 @@ impl Authority {
         expected: Option<Digest>,
     ) -> Result<Applied, Fault> {
         let doing = self.apply_unchecked(by.name().clone(), files, expected);
-        self.as_operator(by, "policy.apply", "policies", doing).await
+        self.as_operator(by, Operation::PolicyApply, "policies", doing).await
     }
 
     async fn apply_unchecked(

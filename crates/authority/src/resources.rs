@@ -5,6 +5,7 @@ use accredit_core::event::Event;
 use accredit_core::host::Endpoint;
 use accredit_core::id::{CredentialName, Environment, ResourceName, TenantName};
 use accredit_core::resource::{Dialect, ENDPOINTS_MAX, Mode, Resource, ResourceStatus, Sensitivity};
+use accredit_core::rights::Operation;
 use accredit_core::text::{Owner, Reason};
 use accredit_core::time::Timestamp;
 use accredit_store::{Tx, View};
@@ -126,7 +127,7 @@ impl Authority {
     pub async fn add_resource(&self, by: &Operator, new: NewResource) -> Result<Resource, Fault> {
         let name = new.name.clone();
         let doing = self.add_resource_unchecked(by.name().clone(), new);
-        self.as_operator(by, "resource.add", &name, doing).await
+        self.as_operator(by, Operation::ResourceAdd, &name, doing).await
     }
 
     async fn add_resource_unchecked(&self, by: Owner, new: NewResource) -> Result<Resource, Fault> {
@@ -186,7 +187,7 @@ impl Authority {
         change: ResourceChange,
     ) -> Result<ResourceChanged, Fault> {
         let doing = self.change_resource_unchecked(by.name().clone(), name.clone(), change);
-        let changed = self.as_operator(by, "resource.change", &name, doing).await?;
+        let changed = self.as_operator(by, Operation::ResourceChange, &name, doing).await?;
         if let Some(credential) = &changed.dropped {
             self.cut_credential(credential).await;
         }
@@ -243,7 +244,7 @@ impl Authority {
         reason: Option<Reason>,
     ) -> Result<Resource, Fault> {
         let doing = self.retire_unchecked(by.name().clone(), name.clone(), reason);
-        let changed = self.as_operator(by, "resource.retire", &name, doing).await?;
+        let changed = self.as_operator(by, Operation::ResourceRetire, &name, doing).await?;
         if let Some(credential) = &changed.resource.credential {
             self.cut_credential(credential).await;
         }

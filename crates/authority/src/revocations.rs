@@ -4,12 +4,13 @@
 use std::sync::Arc;
 
 use accredit_core::id::AgentName;
+use accredit_core::rights::Operation;
 use accredit_core::text::Reason;
 use accredit_store::{StoreError, View};
 
 use crate::Authority;
 use crate::fault::Fault;
-use crate::operators::Operator;
+use crate::operators::{Of, Operator};
 use crate::revoke::{Report, Target};
 
 /// What an operator's revocation did.
@@ -39,6 +40,12 @@ impl Authority {
             Target::Credential(name) => name.to_string(),
             Target::All => "all".to_owned(),
         };
+        let of = match &target {
+            Target::Task(id) => Of::Task(id.clone()),
+            Target::Agent(name) => Of::Agent(name.clone()),
+            Target::Credential(name) => Of::Credential(name.clone()),
+            Target::All => Of::Everybody,
+        };
         let doing = async {
             self.must_exist(target.clone()).await?;
             let mut agents_suspended = Vec::new();
@@ -50,7 +57,7 @@ impl Authority {
             let report = self.revoke(by.name().as_str(), target, reason).await?;
             Ok(Revoked { report, agents_suspended })
         };
-        self.as_operator(by, "revoke", named, doing).await
+        self.as_owner(by, Operation::Revoke, of, named, doing).await
     }
 
     async fn must_exist(&self, target: Target) -> Result<(), Fault> {

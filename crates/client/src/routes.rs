@@ -17,6 +17,8 @@ pub const SESSION: &str = "/v1/sessions/current";
 pub const WHOAMI: &str = "/v1/whoami";
 /// The public certificate of the gateway's authority.
 pub const CA: &str = "/v1/ca.pem";
+/// Operators.
+pub const OPERATORS: &str = "/v1/operators";
 /// Owners.
 pub const OWNERS: &str = "/v1/owners";
 /// Agents.

@@ -467,7 +467,7 @@ pub fn may_answer<'a>(
             None => Owner::parse(name).is_ok_and(|name| who.is_or_in(&name)),
         }),
     };
-    let able = [Role::Admin, Role::Owner, Role::Approver].into_iter().any(|role| who.roles.contains(&role));
+    let able = [Role::Owner, Role::Approver].into_iter().any(|role| who.roles.contains(&role));
     if asked && able {
         return Ok(());
     }

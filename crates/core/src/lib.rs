@@ -15,7 +15,8 @@ pub mod agent; // registered non-human identities
 pub mod credential; // the way into a resource
 pub mod operator; // people, their roles and groups
 pub mod owner; // people and teams that answer for something
-pub mod resource; // what is protected, its operations and modes
+pub mod resource;
+pub mod rights; //   who may do what: operations and roles in one table // what is protected, its operations and modes
 
 // authority
 pub mod boundary; // what a task may touch: grants with limits

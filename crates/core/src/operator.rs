@@ -115,6 +115,39 @@ pub struct OidcIdentity {
     pub subject: String,
 }
 
+/// What is to be different about an operator. What is `None` stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OperatorChange {
+    /// Other roles, all of them.
+    pub roles: Option<BTreeSet<Role>>,
+    /// Other groups, all of them.
+    pub groups: Option<BTreeSet<Group>>,
+    /// Another account of the same person, or none.
+    pub same_person_as: Option<Option<Owner>>,
+    /// Another successor, or none.
+    pub successor: Option<Option<Owner>>,
+}
+
+/// Why an operator cannot be registered or changed so.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum OperatorError {
+    /// A team was named.
+    #[error("`{0}` is no person")]
+    NotAPerson(Owner),
+    /// Nothing that they could do.
+    #[error("somebody without a role can do nothing")]
+    NoRole,
+    /// More groups than one person can be in.
+    #[error("one person is in {GROUPS_MAX} groups at most")]
+    TooManyGroups,
+    /// Their own successor, or another account of themself by the same name.
+    #[error("`{0}` is the operator itself")]
+    Itself(Owner),
+    /// Whoever administers does not widen their own rights, and does not lock themself out.
+    #[error("`{0}` is an account of whoever asks")]
+    OwnAccount(Owner),
+}
+
 /// One registered person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -200,6 +233,69 @@ impl Operator {
         self.same_person_as.as_ref().unwrap_or(&self.name)
     }
 
+    /// Whether they are of the same person as another account.
+    #[must_use]
+    pub fn is_same_person_as(&self, other: &Self) -> bool {
+        self.person() == other.person()
+    }
+
+    /// Whether their registration may be changed or ended by this person: never by themself, by whichever account.
+    ///
+    /// # Errors
+    /// [`OperatorError::OwnAccount`].
+    pub fn may_be_changed_by(&self, who: &Self) -> Result<(), OperatorError> {
+        if self.is_same_person_as(who) {
+            return Err(OperatorError::OwnAccount(self.name.clone()));
+        }
+        Ok(())
+    }
+
+    /// The operator, changed.
+    ///
+    /// # Errors
+    /// [`OperatorError`] when they cannot be so.
+    pub fn change(self, change: OperatorChange) -> Result<Self, OperatorError> {
+        let changed = Self {
+            roles: change.roles.unwrap_or(self.roles),
+            groups: change.groups.unwrap_or(self.groups),
+            same_person_as: change.same_person_as.unwrap_or(self.same_person_as),
+            successor: change.successor.unwrap_or(self.successor),
+            ..self
+        };
+        if changed.name.as_str().starts_with("team:") {
+            return Err(OperatorError::NotAPerson(changed.name));
+        }
+        if changed.roles.is_empty() {
+            return Err(OperatorError::NoRole);
+        }
+        if changed.groups.len() > GROUPS_MAX {
+            return Err(OperatorError::TooManyGroups);
+        }
+        let named = [&changed.same_person_as, &changed.successor];
+        if named.into_iter().any(|other| other.as_ref() == Some(&changed.name)) {
+            return Err(OperatorError::Itself(changed.name));
+        }
+        Ok(changed)
+    }
+
+    /// The fields in which they differ from how they were before.
+    #[must_use]
+    pub fn differs_in(&self, before: &Self) -> Vec<&'static str> {
+        let fields = [
+            ("roles", self.roles != before.roles),
+            ("groups", self.groups != before.groups),
+            ("same_person_as", self.same_person_as != before.same_person_as),
+            ("successor", self.successor != before.successor),
+        ];
+        fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
+    }
+
+    /// The operator, acting again after a lapse. Nothing of what they owned comes back with it.
+    #[must_use]
+    pub fn restore(self) -> Self {
+        Self { standing: Standing::Active, ..self }
+    }
+
     /// The operator, lapsed. The first lapse stands.
     #[must_use]
     pub fn lapse(self, now: Timestamp) -> Self {
@@ -207,5 +303,60 @@ impl Operator {
             Standing::Active => Self { standing: Standing::Lapsed { at: now }, ..self },
             Standing::Lapsed { .. } => self,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(name: &str, other: Option<&str>) -> Operator {
+        let owner = |text: &str| Owner::parse(text).expect("an owner");
+        let tenant = TenantName::parse("acme").expect("a tenant");
+        let first = Operator::first(&tenant, &owner(name), Role::Admin, Timestamp::from_ms(0));
+        Operator { same_person_as: other.map(owner), ..first }
+    }
+
+    #[test]
+    fn nobody_changes_an_account_of_their_own() {
+        let (ana, bo) = (person("ana@acme.test", None), person("bo@acme.test", None));
+        let other = person("a@acme.test", Some("ana@acme.test"));
+        assert_eq!(bo.may_be_changed_by(&ana), Ok(()));
+        for own in [&ana, &other] {
+            assert_eq!(own.may_be_changed_by(&ana), Err(OperatorError::OwnAccount(own.name.clone())));
+            assert!(ana.may_be_changed_by(own).is_err());
+        }
+    }
+
+    #[test]
+    fn a_change_keeps_what_it_does_not_name_and_leaves_somebody_who_can_do_something() {
+        let change = |change: OperatorChange| person("bo@acme.test", None).change(change);
+        let group = |n: usize| Group::parse(&format!("g{n}")).expect("a group");
+        let changed = change(OperatorChange {
+            groups: Some((0..GROUPS_MAX).map(group).collect()),
+            ..OperatorChange::default()
+        });
+        let changed = changed.expect("as many groups as there may be");
+        assert_eq!(changed.differs_in(&person("bo@acme.test", None)), ["groups"]);
+        for (wrong, error) in [
+            (
+                OperatorChange { roles: Some(BTreeSet::new()), ..OperatorChange::default() },
+                OperatorError::NoRole,
+            ),
+            (
+                OperatorChange {
+                    groups: Some((0..=GROUPS_MAX).map(group).collect()),
+                    ..OperatorChange::default()
+                },
+                OperatorError::TooManyGroups,
+            ),
+            (
+                OperatorChange { successor: Some(Some(changed.name.clone())), ..OperatorChange::default() },
+                OperatorError::Itself(changed.name.clone()),
+            ),
+        ] {
+            assert_eq!(change(wrong), Err(error));
+        }
+        assert!(person("team:pay", None).change(OperatorChange::default()).is_err());
     }
 }

@@ -125,7 +125,9 @@ pub static KINDS: &[Kind] = &[
     kind("operator.sign_in_refused", &[may("operator", Name), may("link", Id), may("method", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
     kind("operator.signed_out", &[may("operator", Name), may("session", Id), may("reason", SENTENCE), may("by", Name)]),
     kind("operator.refused", &[may("operator", Name), may("session", Id), may("role", Name), may("operation", Name), may("target", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
-    kind("operator.added", &[must("operator", Name), may("roles", Names), may("groups", Names), may("by", Name)]),
+    kind("operator.added", &[must("operator", Name), may("roles", Names), may("groups", Names), may("same_person_as", Name), may("successor", Name), may("by", Name)]),
+    kind("operator.changed", &[must("operator", Name), may("fields", Names), may("roles", Names), may("groups", Names), may("same_person_as", Name), may("successor", Name), may("sessions", Integer), may("by", Name), may("reason", SENTENCE)]),
+    kind("operator.lapsed", &[must("operator", Name), may("sessions", Integer), may("successor", Name), may("agents", Integer), may("resources", Integer), may("credentials", Integer), may("by", Name), may("reason", SENTENCE)]),
     kind("owner.added", &[must("owner", Name), may("title", Name), may("contact", Name), may("by", Name)]),
     kind("owner.lapsed", &[must("owner", Name), may("agents", Integer), may("tasks", Integer), may("resources", Integer), may("credentials", Integer), may("by", Name), may("reason", SENTENCE)]),
     // --- agents
@@ -142,6 +144,7 @@ pub static KINDS: &[Kind] = &[
     kind("resource.changed", &[must("resource", Name), may("fields", Names), may("mode", Name), may("hosts", Names), may("owner", Name), may("digest", Digest), may("previous_digest", Digest), may("by", Name), may("reason", SENTENCE)]),
     kind("resource.retired", &[must("resource", Name), may("by", Name), may("reason", SENTENCE)]),
     kind("credential.added", &[must("credential", Name), may("resource", Name), may("rung", Name), may("owner", Name), may("hosts", Names), may("rotate_by", Integer), may("by", Name)]),
+    kind("credential.owner_changed", &[must("credential", Name), may("from", Name), may("to", Name), may("by", Name), may("reason", SENTENCE)]),
     kind("credential.revoked", &[must("credential", Name), may("resource", Name), may("cut", Integer), may("pending", Integer), may("duration_ms", Integer), may("by", Name), may("reason", SENTENCE)]),
     kind("secret.set", &[must("credential", Name), may("secret", Id), may("version", Integer), may("resource", Name), may("hosts", Names), may("rotate_by", Integer), may("by", Name), may("reason", SENTENCE)]),
     kind("secret.dropped", &[must("credential", Name), may("secret", Id), may("version", Integer), may("resource", Name), may("by", Name), may("reason", SENTENCE)]),

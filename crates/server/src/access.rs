@@ -1,12 +1,14 @@
-//! Who may call an endpoint: one class for each, checked in one place, before its handler runs.
+//! Who may call an endpoint: one class for each, checked in one place, before its handler runs. Where people may call, the
+//! class names the operation, and the table of rights (`accredit_core::rights`) says which roles may.
 //!
-//! No header but `Authorization` and `DPoP` says anything about who is asking. Where a request came from is what
-//! the listener saw.
+//! No header but `Authorization`, `DPoP` and the cookie of our own page says anything about who is asking. Where a request
+//! came from is what the listener saw.
 
 use std::net::SocketAddr;
 
 use accredit_authority::authenticate::Presented;
 use accredit_authority::operators::{Operator, Transport};
+use accredit_core::rights::Operation;
 use accredit_identity::caller::Caller;
 use accredit_identity::peer::SocketPeer;
 use axum::body::Body;
@@ -17,6 +19,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use crate::app::App;
+use crate::browser;
 use crate::problem::Failure;
 use crate::process::nearest;
 
@@ -29,14 +32,14 @@ pub(crate) enum Access {
     Code,
     /// The agent that the body and the `DPoP` field prove, or the peer of the socket.
     Agent,
-    /// The user that the server runs as, through the socket and outside of every task; or an operator.
-    Local,
+    /// The user that the server runs as, through the socket and outside of every task; or an operator who may.
+    Local(Operation),
     /// The holder of a task: its token and a proof.
     Task,
-    /// The holder of a task, about that task; or an operator.
-    TaskOrOperator,
-    /// A signed-in person.
-    Operator,
+    /// The holder of a task, about that task; or an operator who may.
+    TaskOrOperator(Operation),
+    /// A signed-in person who may.
+    Operator(Operation),
 }
 
 /// The way a request came in, as the listener saw it.
@@ -101,21 +104,21 @@ pub(crate) async fn admit(
 async fn asker(app: &App, access: Access, request: &Parts) -> Result<Option<Asker>, Failure> {
     match access {
         Access::Open | Access::Code | Access::Agent => Ok(None),
-        Access::Operator => operator(app, request).await.map(|o| Some(Asker::Operator(o))),
+        Access::Operator(operation) => operator(app, request, operation).await.map(Some),
         Access::Task => holder(app, request).await.map(|c| Some(Asker::Task(c))),
-        Access::TaskOrOperator if scheme_is_dpop(&request.headers) => {
+        Access::TaskOrOperator(_) if scheme_is_dpop(&request.headers) => {
             holder(app, request).await.map(|c| Some(Asker::Task(c)))
         }
-        Access::TaskOrOperator => operator(app, request).await.map(|o| Some(Asker::Operator(o))),
-        Access::Local if request.headers.contains_key(header::AUTHORIZATION) => {
-            operator(app, request).await.map(|o| Some(Asker::Operator(o)))
+        Access::TaskOrOperator(operation) => operator(app, request, operation).await.map(Some),
+        Access::Local(operation) if request.headers.contains_key(header::AUTHORIZATION) => {
+            operator(app, request, operation).await.map(Some)
         }
-        Access::Local => local_user(app, request).await.map(|uid| Some(Asker::LocalUser(uid))),
+        Access::Local(_) => local_user(app, request).await.map(|uid| Some(Asker::LocalUser(uid))),
     }
 }
 
 /// The one field of this name; two of them are none.
-fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
+pub(crate) fn only<'r>(headers: &'r HeaderMap, name: &HeaderName) -> Option<&'r str> {
     let mut all = headers.get_all(name).iter();
     match (all.next(), all.next()) {
         (Some(value), None) => value.to_str().ok(),
@@ -132,17 +135,31 @@ fn via(request: &Parts) -> Result<&Via, Failure> {
     request.extensions.get::<Via>().ok_or_else(|| Failure::unauthenticated("the way in is not known"))
 }
 
-async fn operator(app: &App, request: &Parts) -> Result<Operator, Failure> {
-    let text = only(&request.headers, &header::AUTHORIZATION);
-    let token =
-        text.and_then(|t| t.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let Some((_, token)) = token else { return Err(Failure::unauthenticated("nobody is signed in")) };
+/// The person who asks, if their role may ask for this operation.
+async fn operator(app: &App, request: &Parts, operation: Operation) -> Result<Asker, Failure> {
+    let operator = signed_in(app, request).await?;
+    app.authority().admit(&operator, operation, request.uri.path()).await?;
+    Ok(Asker::Operator(operator))
+}
+
+async fn signed_in(app: &App, request: &Parts) -> Result<Operator, Failure> {
+    let headers = &request.headers;
     let via = via(request)?;
+    let token = if headers.contains_key(header::AUTHORIZATION) {
+        let parts = only(headers, &header::AUTHORIZATION).and_then(|text| text.split_once(' '));
+        parts.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim())
+    } else {
+        browser::session(app, headers)
+    };
+    let Some(token) = token else { return Err(Failure::unauthenticated("nobody is signed in")) };
+    if !headers.contains_key(header::AUTHORIZATION) {
+        browser::must_be_our_page(app, headers)?;
+    }
     // A session file can be read by the user's agents as well: over the socket the kernel says who is asking.
     if let Via::Socket(peer) = via {
         outside_of_tasks(app, peer).await?;
     }
-    Ok(app.authority().operator(token.trim(), via.transport()).await?)
+    Ok(app.authority().operator(token, via.transport()).await?)
 }
 
 /// A process of a running task is an agent, whatever it holds.

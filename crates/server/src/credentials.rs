@@ -6,9 +6,11 @@ use accredit_api::form::SECRET_CHARS_MAX;
 use accredit_api::page::PageQuery;
 use accredit_api::uses::{Outcome, Use, UsesQuery, WhoCan};
 use accredit_authority::credentials::{CredentialDetails, NewCredential};
+use accredit_authority::operators::Of;
 use accredit_authority::uses_report::UsesFilter;
 use accredit_core::credential as core;
-use accredit_identity::id::{AgentName, TaskId};
+use accredit_core::rights::Operation;
+use accredit_identity::id::{AgentName, CredentialName, TaskId};
 use axum::Json as Reply;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -148,7 +150,7 @@ pub(crate) async fn drop_secret(
 #[utoipa::path(get, path = "/v1/credentials/{name}/uses", tag = "credentials", params(("name" = String, Path, description = "The credential"), UsesQuery), responses((status = 200, body = Page<Use>)))]
 pub(crate) async fn list_uses(
     State(app): State<App>,
-    _: By,
+    By(by): By,
     Path(name): Path<String>,
     Params(query): Params<UsesQuery>,
 ) -> Result<Reply<Page<Use>>, Failure> {
@@ -162,7 +164,9 @@ pub(crate) async fn list_uses(
         before: number_cursor(query.cursor.as_deref())?,
         limit: limit + 1,
     };
-    let mut found = app.authority().uses_of(in_path("credential", &name)?, filter).await?;
+    let (authority, credential) = (app.authority(), in_path::<CredentialName>("credential", &name)?);
+    authority.allow(&by, Operation::CredentialUses, Of::Credential(credential.clone()), &name).await?;
+    let mut found = authority.uses_of(credential, filter).await?;
     let more = found.len() > limit;
     found.truncate(limit);
     let next = found.last().filter(|_| more).map(|u| u.seq.to_string());
@@ -183,10 +187,12 @@ const fn word(outcome: Outcome) -> &'static str {
 #[utoipa::path(get, path = "/v1/credentials/{name}/who-can", tag = "credentials", params(("name" = String, Path, description = "The credential")), responses((status = 200, body = WhoCan)))]
 pub(crate) async fn who_can(
     State(app): State<App>,
-    _: By,
+    By(by): By,
     Path(name): Path<String>,
 ) -> Result<Reply<WhoCan>, Failure> {
-    let found = app.authority().credential(in_path("credential", &name)?).await?;
+    let (authority, credential) = (app.authority(), in_path::<CredentialName>("credential", &name)?);
+    authority.allow(&by, Operation::CredentialWhoCan, Of::Credential(credential.clone()), &name).await?;
+    let found = authority.credential(credential).await?;
     let resource = found.credential.resource.clone();
     let requests = ONE_OF_EACH.map(|method| (method.to_owned(), "/".to_owned())).to_vec();
     let items = match found.credential.active() {

@@ -4,6 +4,7 @@ mod access; //     who may call an endpoint, checked in one place
 mod agents; //     and join tokens
 mod app; //        what every handler gets
 mod audit; //      the ledger
+mod browser; //    sessions of browsers: a cookie that counts for our own page alone
 mod credentials;
 mod extract; //    bodies, queries and names, read strictly
 mod findings; //   detected deviations
@@ -12,7 +13,9 @@ mod hold; //       a task lives while its runner listens
 mod listen; //     TCP and the local socket
 mod metrics; //    figures
 mod openapi; //    the description, from the table and the handlers
+mod operators; //  registered people
 mod owners;
+mod pages; //      on which people sign in and answer
 mod policies;
 mod problem; //    refusals on the wire
 mod process; //    whether a process belongs to a task

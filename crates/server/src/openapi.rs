@@ -14,8 +14,8 @@ use accredit_api::problem::{PROBLEM_JSON, Problem};
 use crate::access::Access;
 use crate::router::routes;
 use crate::{
-    agents, audit, credentials, findings, health, hold, metrics, owners, policies, requests, resources,
-    revoke, sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, findings, health, hold, metrics, operators, owners, pages, policies,
+    requests, resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 #[derive(OpenApi)]
@@ -24,7 +24,9 @@ use crate::{
     paths(
         health::live, health::ready, metrics::metrics,
         wellknown::metadata, wellknown::jwks, wellknown::openapi, wellknown::gateway_ca,
-        sessions::create_link, sessions::create, sessions::end, sessions::whoami,
+        pages::index, pages::script, pages::style,
+        sessions::create_link, sessions::create, sessions::create_in_browser, sessions::end, sessions::whoami,
+        operators::list, operators::get, operators::add, operators::change, operators::lapse,
         owners::list, owners::add, owners::lapse,
         agents::list, agents::get, agents::register, agents::suspend, agents::resume, agents::change_owner, agents::add_key,
         agents::create_join_token, agents::join,
@@ -110,10 +112,10 @@ fn close(choice: Option<&mut RefOr<Schema>>) {
 fn describe(operation: &mut Operation, access: Access, changes: bool) {
     let need = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     operation.security = match access {
-        Access::Open | Access::Code | Access::Agent | Access::Local => None,
+        Access::Open | Access::Code | Access::Agent | Access::Local(_) => None,
         Access::Task => Some(vec![need(TASK)]),
-        Access::TaskOrOperator => Some(vec![need(SESSION), need(TASK)]),
-        Access::Operator => Some(vec![need(SESSION)]),
+        Access::TaskOrOperator(_) => Some(vec![need(SESSION), need(TASK)]),
+        Access::Operator(_) => Some(vec![need(SESSION)]),
     };
     let body = operation.request_body.is_some();
     let refusals = [
@@ -126,7 +128,7 @@ fn describe(operation: &mut Operation, access: Access, changes: bool) {
         ("409", "It does not fit what is there", changes),
         ("413", "The body is too long", body),
         ("415", "The body is not JSON", body),
-        ("422", "It is well-formed and cannot be used", body || access == Access::Operator),
+        ("422", "It is well-formed and cannot be used", body || matches!(access, Access::Operator(_))),
         ("429", "Too many codes were refused", access == Access::Code),
         ("503", "It cannot be done now", true),
     ];

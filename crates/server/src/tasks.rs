@@ -7,10 +7,12 @@ use accredit_api::task::{
 use accredit_api::{Page, Sensitive};
 use accredit_authority::authenticate::AgentProof;
 use accredit_authority::delegation::Parent;
+use accredit_authority::operators::Of;
 use accredit_authority::tasks::{IssuedToken, Wanted};
 use accredit_authority::uses_report;
 use accredit_core::boundary::{Boundary, GrantError};
 use accredit_core::id::TaskId;
+use accredit_core::rights::Operation;
 use accredit_core::task::{self as core, Ending, TaskState};
 use accredit_core::time::Timestamp;
 use axum::Json as Reply;
@@ -264,7 +266,7 @@ pub(crate) async fn extend(
 ) -> Result<Reply<Task>, Failure> {
     let (authority, task) = (app.authority(), in_path::<TaskId>("task", &id)?);
     let doing = authority.extend_task(by.name().as_str(), task, body.by_s);
-    let task = authority.as_operator(&by, "task.extend", &id, doing).await?;
+    let task = authority.as_operator(&by, Operation::TaskExtend, &id, doing).await?;
     Ok(Reply(wire(&task, authority.now())))
 }
 
@@ -284,8 +286,8 @@ pub(crate) async fn end(
     let (authority, task) = (app.authority(), visible(&app, &asker, &id).await?.id);
     let (task, _) = match &asker {
         Asker::Operator(by) => {
-            let doing = authority.end_task(by.name().as_str(), task, how, reason);
-            authority.as_operator(by, "task.end", &id, doing).await?
+            let doing = authority.end_task(by.name().as_str(), task.clone(), how, reason);
+            authority.as_owner(by, Operation::TaskEnd, Of::Task(task), &id, doing).await?
         }
         Asker::Task(caller) => authority.end_task(caller.agent().as_str(), task, how, reason).await?,
         Asker::LocalUser(_) => return Err(Failure::not_found("task")),

@@ -1,6 +1,7 @@
 //! The vault over HTTP: sealed or not, and the rotation of its keys.
 
 use accredit_api::vault::{RotateVault, Vault, VaultKey};
+use accredit_core::rights::Operation;
 use axum::Json as Reply;
 use axum::extract::State;
 
@@ -36,11 +37,11 @@ pub(crate) async fn rotate(
     match body.key {
         VaultKey::Kek => {
             authority
-                .as_operator(&by, "vault.rotate", "kek", authority.rotate_key_encryption_key(name))
+                .as_operator(&by, Operation::VaultRotate, "kek", authority.rotate_key_encryption_key(name))
                 .await?
         }
         VaultKey::Dek => {
-            authority.as_operator(&by, "vault.rotate", "dek", authority.rotate_data_key(name)).await?
+            authority.as_operator(&by, Operation::VaultRotate, "dek", authority.rotate_data_key(name)).await?
         }
     };
     state(&app).await

@@ -45,7 +45,7 @@ fn body(path: &str) -> Value {
     let code = |prefix: &str| format!("{prefix}{}", "A".repeat(43));
     let jwk = r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     match path {
-        "/v1/sessions" => json!({ "link_code": code("accredit_link_") }),
+        "/v1/sessions" | "/v1/sessions/browser" => json!({ "link_code": code("accredit_link_") }),
         "/v1/join" => json!({ "token": code("accredit_join_"), "public_key": jwk }),
         "/v1/tasks" => json!({ "purpose": "x", "boundary": ["api: *"] }),
         _ => json!({}),
@@ -69,7 +69,7 @@ async fn every_endpoint_refuses_whoever_has_not_proved_who_they_are() {
             vec![("authorization", "Basic YWRtaW46YWRtaW4=")],
         ];
         for mut headers in wrong {
-            headers.push(json);
+            headers.extend([json, ("accredit-page", "1")]);
             let answer = plane.send(Way::Tcp, &method, &path, &headers, sent.clone()).await;
             match answer.status {
                 200 | 503 => _ = open.insert(format!("{method} {pattern}")),
@@ -107,7 +107,9 @@ async fn what_is_open_names_nothing_of_anybody() {
 async fn methods_and_paths_that_are_not_there_are_refused_as_problems() {
     let plane = Plane::start().await;
     for (method, path, status) in [
-        ("GET", "/", 404),
+        ("POST", "/", 405),
+        ("GET", "/?l=code", 400),
+        ("GET", "/page", 404),
         ("GET", "/v1", 404),
         ("GET", "/v1/health/", 404),
         ("GET", "//v1/health", 404),

@@ -84,6 +84,71 @@ async fn an_auditor_reads_everything_and_changes_nothing_and_the_attempt_is_reco
     assert_eq!(operations, ["owner.add", "revoke", "vault.rotate"]);
 }
 
+// case: APR-09
+#[tokio::test]
+async fn a_browsers_session_counts_for_calls_of_our_own_page_alone() {
+    let plane = Plane::start().await;
+    let code = plane.link("approver").await;
+    let body = json!({ "link_code": code }).to_string().into_bytes();
+    let json = ("content-type", "application/json");
+    let page = [("accredit-page", "1"), ("origin", common::ISSUER), ("sec-fetch-site", "same-origin")];
+    let foreign: [&[(&str, &str)]; 7] = [
+        &[],
+        &page[1..],
+        &[("accredit-page", "2")],
+        &[page[0], ("origin", "https://evil.example")],
+        &[page[0], ("origin", "null")],
+        &[page[0], page[1], ("sec-fetch-site", "same-site")],
+        &[page[0], page[1], ("sec-fetch-site", "cross-site")],
+    ];
+    // Neither to sign in, which would make somebody act under a name that is not theirs ...
+    for headers in foreign {
+        let headers = [&[json], headers].concat();
+        let answer = plane.send(Way::Tcp, "POST", "/v1/sessions/browser", &headers, body.clone()).await;
+        assert_eq!(answer.must(403).problem(), "foreign_page", "{headers:?}");
+    }
+    let headers = [&[json], &page[..]].concat();
+    let made = plane.send(Way::Tcp, "POST", "/v1/sessions/browser", &headers, body).await.must(201);
+    let cookie = made.headers["set-cookie"].clone();
+    let attributes: Vec<_> = cookie.split("; ").skip(1).collect();
+    assert_eq!(attributes, ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=43200", "Secure"]);
+    let cookie = cookie.split(';').next().unwrap();
+    assert!(cookie.starts_with("__Host-accredit=accredit_session_"), "{cookie}");
+    assert!(!made.text.contains("accredit_session_"), "no script reads it");
+    // ... nor to do anything.
+    for headers in foreign {
+        let headers = [&[json, ("cookie", cookie)], headers].concat();
+        let answer = plane.send(Way::Tcp, "GET", "/v1/whoami", &headers, Vec::new()).await;
+        assert_eq!(answer.must(403).problem(), "foreign_page", "{headers:?}");
+    }
+    let twice = format!("{cookie}; {cookie}");
+    for (cookie, status) in [(cookie, 200), (twice.as_str(), 401), ("accredit=x", 401)] {
+        let headers = [&[("cookie", cookie)], &page[..]].concat();
+        plane.send(Way::Tcp, "GET", "/v1/whoami", &headers, Vec::new()).await.must(status);
+    }
+    let headers = [&[("cookie", cookie)], &page[..]].concat();
+    plane.send(Way::Socket, "GET", "/v1/whoami", &headers, Vec::new()).await.must(401);
+    let ended = plane.send(Way::Tcp, "DELETE", "/v1/sessions/current", &headers, Vec::new()).await.must(204);
+    assert!(ended.headers["set-cookie"].starts_with("__Host-accredit=; "), "{:?}", ended.headers);
+    plane.send(Way::Tcp, "GET", "/v1/whoami", &headers, Vec::new()).await.must(401);
+}
+
+#[tokio::test]
+async fn the_page_is_kept_by_nobody_framed_by_nobody_and_runs_nothing_from_elsewhere() {
+    let plane = Plane::start().await;
+    for path in ["/", "/page.js", "/page.css", "/v1/health"] {
+        let answer = plane.send(Way::Tcp, "GET", path, &[], Vec::new()).await.must(200);
+        assert_eq!(answer.headers["cache-control"], "no-store", "{path}");
+        assert_eq!(answer.headers["x-content-type-options"], "nosniff", "{path}");
+        let policy = &answer.headers["content-security-policy"];
+        for part in
+            ["default-src 'none'", "script-src 'self';", "frame-ancestors 'none'", "form-action 'none'"]
+        {
+            assert!(policy.contains(part) && !policy.contains("unsafe"), "{path}: {policy}");
+        }
+    }
+}
+
 /// Other ways to write a code, none of which is the code.
 fn spellings(code: &str) -> Vec<String> {
     let digits = code.rsplit('_').next().unwrap();

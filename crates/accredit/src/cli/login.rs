@@ -26,7 +26,7 @@ pub(crate) struct LoginArgs {
     /// For whom the link is: `person@organisation`
     #[arg(long, requires = "link", value_name = "OPERATOR")]
     operator: Option<String>,
-    /// admin or auditor
+    /// admin, owner, approver or auditor; of somebody who is registered, a role that they have
     #[arg(long, requires = "link", value_parser = parse::<Role>)]
     role: Option<Role>,
 }

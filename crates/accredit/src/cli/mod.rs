@@ -16,6 +16,7 @@ mod health; //     health
 mod login; //      login, logout, whoami
 pub(crate) mod operator; // calls in the name of the person who is signed in
 mod owner; //      owner ls|add|lapse
+mod people; //     operator ls|show|add|change|lapse
 mod policy;
 mod policy_test; //     policy show|check|apply|diff|test|who-can|replay
 mod probe; //      which clients find their way: each is run
@@ -79,6 +80,8 @@ enum Command {
     Serve(crate::serve::ServeArgs),
     /// Agents: registered non-human identities
     Agent(agent::AgentArgs),
+    /// Operators: people who sign in, and what they may do
+    Operator(people::OperatorArgs),
     /// Owners: people and teams that answer for something
     Owner(owner::OwnerArgs),
     /// Tasks: the unit of authority
@@ -231,6 +234,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Failure> 
         Command::Run(args) => crate::run::run(*args, context).await,
         Command::Serve(args) => crate::serve::serve(args, context).await,
         Command::Agent(args) => agent::run(args, context).await,
+        Command::Operator(args) => people::run(args, context).await,
         Command::Owner(args) => owner::run(args, context).await,
         Command::Task(args) => task::run(args, context).await,
         Command::Template(args) => template::run(args, context).await,

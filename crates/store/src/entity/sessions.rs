@@ -2,6 +2,8 @@
 
 use accredit_core::digest::Digest;
 use accredit_core::id::{SessionId, TenantName};
+use accredit_core::operator::Role;
+use accredit_core::text::Owner;
 use accredit_core::time::Timestamp;
 
 use crate::error::StoreError;
@@ -215,6 +217,28 @@ impl Tx<'_> {
     pub fn end_session(&mut self, tenant: &TenantName, id: &SessionId) -> Result<bool, StoreError> {
         let sql = "DELETE FROM operator_session WHERE tenant = ?1 AND id = ?2";
         Ok(self.execute(sql, (tenant.as_str(), id.as_str()))? == 1)
+    }
+
+    /// Ends the sessions of a person that were made for one of these roles, and makes their links of those roles
+    /// worthless. Gives how many sessions ended.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn end_sessions_of(
+        &mut self,
+        tenant: &TenantName,
+        operator: &Owner,
+        roles: impl IntoIterator<Item = Role>,
+    ) -> Result<usize, StoreError> {
+        let mut ended = 0;
+        for role in roles {
+            let row = (tenant.as_str(), operator.as_str(), role.as_str());
+            let links = "DELETE FROM operator_link WHERE tenant = ?1 AND operator = ?2 AND role = ?3";
+            self.execute(links, row)?;
+            let sessions = "DELETE FROM operator_session WHERE tenant = ?1 AND operator = ?2 AND role = ?3";
+            ended += self.execute(sessions, row)?;
+        }
+        Ok(ended)
     }
 
     /// Forgets sessions and links that are over. Gives how many.
