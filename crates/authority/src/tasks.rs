@@ -115,6 +115,7 @@ impl Authority {
             template: wanted.template,
             boundary,
             ttl_s,
+            parent: task.parent.clone(),
         };
         let task = self.propose(by, proposal, task, now).await?;
         if task.held {
@@ -211,7 +212,7 @@ impl Authority {
                 };
                 let owner = tx.owner(&tenant, &agent.owner)?;
                 let Some(owner) = owner else { return Err(Fault::not_found("owner", &agent.owner)) };
-                for grant in &proposal.boundary.usable {
+                for grant in proposal.boundary.usable.iter().chain(&proposal.boundary.delegable) {
                     if tx.resource(&tenant, grant.resource())?.is_none() {
                         return Err(Fault::not_found("resource", grant.resource()));
                     }
@@ -226,7 +227,7 @@ impl Authority {
                 };
                 let chained = above.iter().map(|link| &link.task.id);
                 let proposed = about_task("task.proposed", &task).with_list("chain", chained.clone());
-                tx.append(proposed.with_list("boundary", &task.boundary.usable))?;
+                tx.append(with_boundary(proposed, &task.boundary))?;
                 let decision = decide_start(&StartQuestion {
                     agent: &agent,
                     agent_owner: &owner.standing,
@@ -243,6 +244,7 @@ impl Authority {
                 if let Outcome::Ask(_, refusal) | Outcome::Deny(refusal) = outcome {
                     // The refusal is recorded, so this change commits; nothing is started.
                     let event = about_task("task.refused", &task)
+                        .with_list("chain", chained)
                         .with_opt("request", request.as_ref())
                         .with("code", refusal.code)
                         .with_list("policies", &decision.grounds.policies)
@@ -260,9 +262,8 @@ impl Authority {
                     let ms = u64::try_from(RUNNER_ARRIVES.as_millis()).unwrap_or(u64::MAX);
                     tx.hold_task(&task.tenant, &task.id, ms)?;
                 }
-                let mut event = about_task("task.started", &task)
+                let mut event = with_boundary(about_task("task.started", &task), &task.boundary)
                     .with_list("chain", chained)
-                    .with_list("boundary", &task.boundary.usable)
                     .with_list("policies", &decision.grounds.policies)
                     .with("policy_set", head)
                     .with_opt("request", request)
@@ -439,6 +440,15 @@ impl Authority {
     }
 }
 
+/// What a task may do itself, and where it may hand something down, that as well.
+fn with_boundary(event: Event, boundary: &Boundary) -> Event {
+    let event = event.with_list("boundary", &boundary.usable);
+    match &*boundary.delegable {
+        [] => event,
+        delegable => event.with_list("delegable", delegable),
+    }
+}
+
 /// A task ends before the one that handed it down.
 fn must_not_outlive(task: &Task, parent: Option<&Task>, by_s: u64) -> Result<(), Fault> {
     let ends = |task: &Task| match &task.state {
@@ -535,7 +545,8 @@ impl Asks<'_> {
     }
 
     fn raise(self, terms: Terms, digest: Digest, grounds: &Grounds) -> Request {
-        let Proposal { purpose, workflow, requested_by, template, boundary, ttl_s } = self.proposal.clone();
+        let Proposal { purpose, workflow, requested_by, template, boundary, ttl_s, parent: _ } =
+            self.proposal.clone();
         let owner = self.agent.owner.clone();
         let link = ChainLink {
             task: self.task.id.clone(),

@@ -3,7 +3,7 @@
 //! Pure, like [`crate::decide`]. What a start decides about is the boundary that is asked for; every
 //! use of it is decided again, from the facts of that moment.
 
-use accredit_identity::id::{AgentName, TemplateName};
+use accredit_identity::id::{AgentName, TaskId, TemplateName};
 use serde::Serialize;
 
 use crate::agent::Agent;
@@ -35,6 +35,9 @@ pub struct Proposal {
     pub boundary: Boundary,
     /// How long it would live, in seconds.
     pub ttl_s: u64,
+    /// The task that would hand it down. What a person says yes to is under that task and no other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<TaskId>,
 }
 
 impl Proposal {
@@ -200,6 +203,7 @@ mod tests {
             template: template.map(|t| TemplateName::parse(t).expect("a name")),
             boundary: Boundary::parse(grants.iter().copied()).expect("grants"),
             ttl_s: 600,
+            parent: None,
         }
     }
 
@@ -320,6 +324,18 @@ mod tests {
         let mut over = link(2, "boss");
         over.task = over.task.end(crate::task::Ending::Revoked, None, fixture::now());
         assert_eq!(start(&[boss, over], 0, &["github: GET /a/b"]), "task_ended");
+    }
+
+    // case: DEL-07
+    #[test]
+    fn a_yes_to_a_start_is_for_one_parent() {
+        let bot = AgentName::parse("bot").expect("a name");
+        let below = |n: Option<u8>| {
+            let parent = n.map(|n| TaskId::from_random([n; 16]));
+            Proposal { parent, ..proposal(None, &["github: *"]) }.digest(&bot)
+        };
+        assert_eq!(below(Some(1)), below(Some(1)));
+        assert!(below(None) != below(Some(1)) && below(Some(1)) != below(Some(2)));
     }
 
     #[test]

@@ -159,11 +159,11 @@ pub static KINDS: &[Kind] = &[
     // --- tasks and tokens
     kind("task.proposed", &[
         must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
-        may("boundary", BOUNDARY), may("boundary_digest", Digest), may("lifetime_s", Integer), may("request", Id), may("by", Name),
+        may("boundary", BOUNDARY), may("delegable", BOUNDARY), may("boundary_digest", Digest), may("lifetime_s", Integer), may("request", Id), may("by", Name),
     ]),
     kind("task.started", &[
         must("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Id), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
-        may("boundary", BOUNDARY), may("boundary_digest", Digest), may("expires_at", Integer), may("held", Boolean), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("request", Id), may("by", Name),
+        may("boundary", BOUNDARY), may("delegable", BOUNDARY), may("boundary_digest", Digest), may("expires_at", Integer), may("held", Boolean), may("policies", Names), may("policy_set", Digest), may("facts", Digest), may("request", Id), may("by", Name),
     ]),
     kind("task.refused", &[
         may("task", Id), may("agent", Name), may("instance", Name), may("attestation", Name), may("parent", Name), may("chain", Ids), may("template", Name), may("purpose", PURPOSE), may("workflow", Name), may("requested_by", Name),
