@@ -8,7 +8,7 @@ use accredit_api::operator::{
 };
 use accredit_api::page::PageQuery;
 use accredit_authority::people::NewPerson;
-use accredit_core::operator::{Group, Operator as Person, OperatorChange, Role};
+use accredit_core::operator::{GROUPS_MAX, Group, Operator as Person, OperatorChange, Role};
 use accredit_core::owner::Standing;
 use axum::Json as Reply;
 use axum::extract::{Path, State};
@@ -37,8 +37,11 @@ fn wire(person: Person) -> Operator {
     }
 }
 
-fn roles(roles: Vec<accredit_api::session::Role>) -> BTreeSet<Role> {
-    roles.into_iter().map(sessions::core_role).collect()
+fn roles(named: Vec<accredit_api::session::Role>) -> Result<BTreeSet<Role>, Failure> {
+    if named.len() > Role::ALL.len() {
+        return Err(Failure::field("roles", "there are four roles"));
+    }
+    Ok(named.into_iter().map(sessions::core_role).collect())
 }
 
 fn groups(names: &[String]) -> Result<BTreeSet<Group>, Failure> {
@@ -48,6 +51,9 @@ fn groups(names: &[String]) -> Result<BTreeSet<Group>, Failure> {
             None => Failure::field("groups", e),
         })
     };
+    if names.len() > GROUPS_MAX {
+        return Err(Failure::field("groups", format!("a person is in at most {GROUPS_MAX} groups")));
+    }
     names.iter().map(group).collect()
 }
 
@@ -93,7 +99,7 @@ pub(crate) async fn add(
 ) -> Result<(StatusCode, Reply<Operator>), Failure> {
     let new = NewPerson {
         name: parsed("operator", &body.operator)?,
-        roles: roles(body.roles),
+        roles: roles(body.roles)?,
         groups: groups(&body.groups)?,
         same_person_as: parsed_opt("same_person_as", body.same_person_as.as_deref())?,
         successor: parsed_opt("successor", body.successor.as_deref())?,
@@ -113,7 +119,7 @@ pub(crate) async fn change(
     Json(body): Json<ChangeOperator>,
 ) -> Result<Reply<Operator>, Failure> {
     let change = OperatorChange {
-        roles: body.roles.map(roles),
+        roles: body.roles.map(roles).transpose()?,
         groups: body.groups.as_deref().map(groups).transpose()?,
         same_person_as: or_none("same_person_as", body.same_person_as.as_deref())?,
         successor: or_none("successor", body.successor.as_deref())?,
