@@ -81,10 +81,10 @@ fn a_directory_holds_the_whole_ledger_at_every_moment_and_after_every_death() {
         accredit.launch();
         accredit.wait_until_ready();
     }
-    let size = {
-        caught_up(&accredit);
-        published(&place)
-    };
+    // A replica that was killed leads again when its lease has run out: until then the head is an older one.
+    wait_for(|| (head_size(&accredit) > 600).then_some(()));
+    caught_up(&accredit);
+    let size = published(&place);
     assert!(size > 600, "{size}");
     let said = second_verifier(&place, &key).ok();
     assert!(said.stdout.contains("every tile as signed"), "{}", said.stdout);
