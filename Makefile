@@ -25,7 +25,7 @@ bench: ## measure beside a bare proxy and nginx; the results are in benches/
 	@scripts/setup-tests
 	@. scripts/env && cargo run -q --locked --release -p accredit-benches -- $(ARGS)
 
-fuzz: ## run the fuzz targets for a while; needs cargo-fuzz
+fuzz: ## run the fuzz targets for a while; needs a nightly compiler
 	@./fuzz/run $(ARGS)
 
 test-faults: ## kill, fill the disk and break the network under load, also of three replicas; takes minutes, as root

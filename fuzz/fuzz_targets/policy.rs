@@ -61,6 +61,7 @@ fuzz_target!(|text: &str| {
         path,
         content_type: (!content_type.is_empty()).then_some(content_type),
         body_bytes: None,
+        exact: None,
     };
     assert_ne!(answer(&APPROVED, &call).outcome, "allow");
     if let Some(set) = compile(policies) {
