@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::WAIT;
+use crate::harness::{Accredit, WAIT};
 
 /// How often a page is looked at while a test waits for it.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -56,6 +56,33 @@ impl Browser {
         browser
     }
 
+    /// Starts it, and signs somebody in on the authority's page with a link that an administrator made.
+    ///
+    /// # Panics
+    /// When the page does not let them in.
+    #[track_caller]
+    #[must_use]
+    pub fn sign_in(accredit: &Accredit, name: &str, role: &str) -> Self {
+        let mut browser = Self::start();
+        let made = accredit.json(&["login", "--link", "--operator", name, "--role", role]);
+        browser.open(&format!("{}/#l={}", accredit.url(), made["code"].as_str().expect("a code")));
+        browser.click("#sign-in");
+        browser.wait_for("document.querySelector('h1')?.textContent === 'Waiting for a person'");
+        browser
+    }
+
+    /// Registers a passkey of whoever is signed in, on a device that is there.
+    ///
+    /// # Panics
+    /// When the page does not say that it did.
+    #[track_caller]
+    pub fn register_passkey(&mut self) {
+        self.click("#passkeys");
+        self.wait_for("document.querySelector('h1')?.textContent === 'Your passkeys'");
+        self.click("#register");
+        self.wait_for("document.getElementById('said').textContent === 'The passkey is registered.'");
+    }
+
     /// One call of the protocol. Gives its result.
     ///
     /// # Panics
@@ -81,6 +108,32 @@ impl Browser {
                 return answer["result"].clone();
             }
         }
+    }
+
+    /// Gives this browser a device that keeps passkeys and takes whoever is there for the one it knows, at once: one that
+    /// is built in (`internal`), or beside it one that is plugged in (`usb`). Gives its name.
+    ///
+    /// # Panics
+    /// When the browser cannot.
+    #[track_caller]
+    pub fn add_authenticator(&mut self, transport: &str) -> String {
+        self.call("WebAuthn.enable", json!({}));
+        let options = json!({
+            "protocol": "ctap2", "transport": transport, "hasResidentKey": true, "hasUserVerification": true,
+            "isUserVerified": true, "automaticPresenceSimulation": true,
+        });
+        let added = self.call("WebAuthn.addVirtualAuthenticator", json!({ "options": options }));
+        added["authenticatorId"].as_str().expect("an id").to_owned()
+    }
+
+    /// Nobody touches this device any more.
+    ///
+    /// # Panics
+    /// When the browser cannot.
+    #[track_caller]
+    pub fn leave_authenticator(&mut self, id: &str) {
+        let nobody = json!({ "authenticatorId": id, "enabled": false });
+        self.call("WebAuthn.setAutomaticPresenceSimulation", nobody);
     }
 
     /// Opens an address, as somebody who follows a link does.

@@ -143,6 +143,20 @@ pub struct Setup {
     pub servers: Vec<(String, u16)>,
 }
 
+impl Setup {
+    /// A server that is known by a name on this machine, as browsers want it for passkeys.
+    #[must_use]
+    pub fn at_localhost() -> Self {
+        let [listen, gateway] =
+            [free_port(), free_port()].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        Self {
+            addresses: Some((listen, gateway)),
+            urls: Some((format!("http://localhost:{}", listen.port()), format!("http://{gateway}"))),
+            ..Self::default()
+        }
+    }
+}
+
 /// A new database with the schema, as `accredit database prepare` makes it.
 ///
 /// # Panics

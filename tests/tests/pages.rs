@@ -29,15 +29,6 @@ fn link(world: &World, name: &str, role: &str) -> String {
     format!("{}/#l={}", world.accredit.url(), made["code"].as_str().expect("a code"))
 }
 
-#[track_caller]
-fn sign_in(world: &World, name: &str, role: &str) -> Browser {
-    let mut browser = Browser::start();
-    browser.open(&link(world, name, role));
-    browser.click("#sign-in");
-    browser.wait_for("document.querySelector('h1')?.textContent === 'Waiting for a person'");
-    browser
-}
-
 /// A task that asks about a deletion. Gives the shell, the call and the request's id.
 #[track_caller]
 fn ask(world: &World, what: &str) -> (Shell, String, String) {
@@ -60,7 +51,7 @@ fn a_person_signs_in_sees_what_the_command_shows_and_says_yes_once() {
     let world = world();
     let body = r#"'{"note":"<img src=x onerror=alert(1)>"}'"#;
     let (mut task, call, id) = ask(&world, &format!("-d {body} '{}?a=1'", world.url("/v1/orders/71")));
-    let mut browser = sign_in(&world, "bo@acme.test", "approver");
+    let mut browser = Browser::sign_in(&world.accredit, "bo@acme.test", "approver");
     assert_eq!(browser.eval("location.hash"), "", "the code is gone from the address");
     assert_eq!(browser.eval("document.cookie"), "", "no script reads the session");
     assert_eq!(browser.eval("document.getElementById('who').textContent"), "bo@acme.test (approver)");
@@ -94,7 +85,7 @@ fn a_person_signs_in_sees_what_the_command_shows_and_says_yes_once() {
 fn a_no_reaches_the_agent_with_its_reason_and_signing_out_ends_the_session() {
     let world = world();
     let (mut task, call, id) = ask(&world, &world.url("/v1/orders/72"));
-    let mut browser = sign_in(&world, "bo@acme.test", "approver");
+    let mut browser = Browser::sign_in(&world.accredit, "bo@acme.test", "approver");
     browser.open(&format!("{}/#r={id}", world.accredit.url()));
     browser.wait_for("document.getElementById('reason') !== null");
     browser.eval("document.getElementById('reason').value = 'use the staging copy'");

@@ -95,5 +95,6 @@ forms! {
     OutcomeName = "^[a-z_]+$", 1, 32, "A word for an outcome, such as `deny`.";
     Method = "^[A-Z]{1,20}$", 1, 20, "An HTTP method in capitals.";
     RequestPath = "^/[!-~]*$", 1, 2048, "A path from its first `/`.";
+    Base64Url = "^[A-Za-z0-9_-]+$", 1, 4096, "Bytes in base64url, without padding.";
     DigestHex = "^[0-9a-f]{64}$", 64, 64, "SHA-256, 64 lower-case hexadecimal digits.";
 }

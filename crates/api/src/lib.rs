@@ -15,6 +15,7 @@ pub mod oauth; //      metadata and keys for other implementations (RFC 8414, RF
 pub mod operator; //   people who are registered, with roles and groups
 pub mod owner; //      people and teams that answer for something
 pub mod page; //       lists and their cursors
+pub mod passkey; //    devices of people, and a yes that is made with one
 pub mod policy; //     policy sets: show, check, apply, replay
 pub mod problem; //    errors, RFC 9457
 pub mod request; //    questions that wait for a person

@@ -33,6 +33,8 @@ pub struct Operator {
     /// The owner that takes over what they own when they lapse; without one, it stops.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub successor: Option<String>,
+    /// How many passkeys they registered.
+    pub passkeys: u64,
     /// When they were registered.
     #[schema(format = DateTime)]
     pub added_at: String,
@@ -86,6 +88,9 @@ pub struct ChangeOperator {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<form::OwnerNameOrNone>)]
     pub successor: Option<String>,
+    /// Takes their passkeys away: they lost their devices.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_passkeys: bool,
     /// Why.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<form::Line>)]

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::form;
+use crate::passkey::PasskeyUsed;
 
 /// Where a request stands. Waiting too long is not a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -277,6 +278,9 @@ pub struct ApproveRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<form::Line>)]
     pub reason: Option<String>,
+    /// A passkey that was used for exactly this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub passkey: Option<PasskeyUsed>,
 }
 
 /// A no, or a taking back.

@@ -14,6 +14,8 @@ pub struct Why {
     pub subject: String,
     /// The task, as it stands now.
     pub task: Task,
+    /// The tasks above it, as they stand now, the nearest first; the last was asked for by a person or the agent itself.
+    pub above: Vec<Task>,
     /// The request, when it was asked about one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<ApprovalRequest>,
@@ -48,6 +50,9 @@ pub struct WhyDecision {
     /// The request for approval that it raised.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<String>,
+    /// The request whose answer let it out, with who gave it and how.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approval: Option<ApprovalRequest>,
     /// What comes out when it is decided again.
     pub replay: Replay,
 }

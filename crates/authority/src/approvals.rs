@@ -20,6 +20,7 @@ use crate::Authority;
 use crate::fault::{Fault, FaultKind};
 use crate::live::CutReport;
 use crate::operators::{Operator, at};
+use crate::passkeys::Verified;
 
 /// Longest time that one call waits for an answer: less than the minute after which clients and proxies give up.
 pub const WAIT_MAX: Duration = Duration::from_secs(50);
@@ -27,7 +28,7 @@ pub const WAIT_MAX: Duration = Duration::from_secs(50);
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// An answer to a request.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Answer {
     /// Yes, to what has this digest.
     Approve {
@@ -35,8 +36,8 @@ pub enum Answer {
         digest: Digest,
         /// How far it reaches.
         scope: Scope,
-        /// Whether a passkey was used for exactly this.
-        passkey: bool,
+        /// A passkey that was used for exactly this.
+        passkey: Option<Verified>,
     },
     /// No.
     Deny,
@@ -73,7 +74,13 @@ impl Authority {
             Answer::Approve { .. } => Operation::RequestApprove,
             Answer::Deny => Operation::RequestDeny,
         };
-        let answered = self.write_answer(by, id.clone(), answer, reason).await;
+        let mut answered = self.write_answer(by, id.clone(), answer, reason).await;
+        if let Err(fault) = &mut answered
+            && fault.code == "passkey_needed"
+        {
+            let page = &self.settings().issuer;
+            fault.next_step = format!("Open {page}/#r={id} and use a passkey that you registered there.");
+        }
         match &answered {
             Ok(_) => self.answers.tell(),
             Err(fault) => self.note_refusal(by, operation, &id, fault).await,
@@ -107,12 +114,21 @@ impl Authority {
                     .with_opt("reason", reason.as_ref());
                 let (request, event) = match answer {
                     Answer::Approve { digest, scope, passkey } => {
+                        let used = passkey.filter(|used| used.is_for(&id, &digest, scope));
+                        let passkey = used.is_some();
+                        let key = used.as_ref().map(|used| used.passkey().key.thumbprint());
+                        if let Some(used) = used {
+                            let person = who.clone().with_used(used.passkey());
+                            let person = person.ok_or_else(|| not_an_answer(&AnswerError::NeedsPasskey))?;
+                            tx.put_operator(&person)?;
+                        }
                         let next = request.approve(&who, &digest, scope, passkey, reason, now);
                         let next = next.map_err(|e| not_an_answer(&e))?;
                         let event = event
                             .with("answer", "yes")
                             .with("scope", scope.as_str())
                             .with_flag("passkey", passkey)
+                            .with_opt("key", key)
                             .with_number("missing", next.missing().into());
                         (next, event)
                     }
@@ -281,7 +297,7 @@ fn not_an_answer(error: &AnswerError) -> Fault {
             FaultKind::Denied,
             "passkey_needed",
             why,
-            "Open the request in a browser and use your passkey.",
+            "Open the request in a browser, and use a passkey that you registered there.",
         ),
         AnswerError::ScopeTooWide => Fault::invalid("scope_too_wide", why, "Choose the scope `call`."),
     }

@@ -159,6 +159,7 @@ pub fn where_listed(what: &str) -> &'static str {
         "credential" => "List what there is with `accredit credential ls`.",
         "operator" => "List what there is with `accredit operator ls`.",
         "owner" => "List what there is with `accredit owner ls`.",
+        "passkey" => "The page in the browser lists yours.",
         "policy" => "`accredit policy show` prints the set in force.",
         "request" => "List what there is with `accredit request ls`.",
         "resource" => "List what there is with `accredit resource ls`.",

@@ -19,6 +19,7 @@ pub mod live; //      what is under way, to be cut by a revocation
 mod open; //          start: store, fork check, vault, keys
 pub mod operators; // sign-in by one-time link, sessions
 pub mod owners; // people and teams that answer
+pub mod passkeys; // devices of people, and a yes that is made with one
 pub mod people; // who is registered, with which roles: add, change, lapse
 pub mod policies; // policy sets: check, apply, replay, who could
 pub mod publication; // the whole ledger for a publisher, and how far that came

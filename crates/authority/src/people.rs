@@ -104,6 +104,7 @@ impl Authority {
                     groups: Some(new.groups),
                     same_person_as: Some(main_account(tx, &tenant, &new.name, new.same_person_as)?),
                     successor: Some(new.successor),
+                    drop_passkeys: true,
                 };
                 let person = person.change(change).map_err(|e| cannot_be(&e))?;
                 successor_answers(tx, &person)?;
@@ -413,7 +414,7 @@ fn active(view: &View<'_>, tenant: &TenantName, name: &Owner) -> Result<Person, 
     }
 }
 
-fn cannot_be(error: &OperatorError) -> Fault {
+pub(crate) fn cannot_be(error: &OperatorError) -> Fault {
     let why = error.to_string();
     match error {
         OperatorError::NotAPerson(_) => {
@@ -422,6 +423,7 @@ fn cannot_be(error: &OperatorError) -> Fault {
         OperatorError::NoRole => {
             Fault::invalid("no_role", why, "Name a role; or let them lapse: `accredit operator lapse`.")
         }
+        OperatorError::TooManyPasskeys => Fault::conflict("too_many_passkeys", why, "Take one away first."),
         OperatorError::TooManyGroups => Fault::invalid("too_many_groups", why, "Leave some out."),
         OperatorError::Itself(_) => Fault::invalid("same_operator", why, "Name somebody else."),
         OperatorError::OwnAccount(_) => {

@@ -37,6 +37,8 @@ pub enum Subject {
 pub struct Why {
     /// The task, as it stands now.
     pub task: Task,
+    /// The tasks above it, as they stand now, the nearest first.
+    pub above: Vec<Task>,
     /// The request that was asked about.
     pub request: Option<Request>,
     /// The decisions, newest first.
@@ -48,6 +50,8 @@ pub struct Why {
 pub struct Explained {
     /// What was done, and how it ended.
     pub used: Use,
+    /// The question whose answer let it out.
+    pub approval: Option<Request>,
     /// What it was made from. `None`: the facts are no longer at hand.
     pub facts: Option<RestsOn>,
     /// What comes out when it is made again.
@@ -100,11 +104,15 @@ impl Authority {
             (_, Some(task)) => TaskId::parse(task).map_err(|_| Fault::not_found("task", task))?,
         };
         let task = self.task(id).await?;
+        let mut above = Vec::new();
+        while let Some(parent) = above.last().unwrap_or(&task).parent.clone() {
+            above.push(self.task(parent).await?);
+        }
         let mut decisions = Vec::new();
         for used in uses {
             decisions.push(self.explain(used).await?);
         }
-        Ok(Why { task, request, decisions })
+        Ok(Why { task, above, request, decisions })
     }
 
     async fn uses_about(&self, subject: Subject) -> Result<Vec<Use>, Fault> {
@@ -139,9 +147,15 @@ impl Authority {
     }
 
     async fn explain(&self, used: Use) -> Result<Explained, Fault> {
+        let approval = match used.text("approval").and_then(|id| RequestId::parse(id).ok()) {
+            Some(id) => Some(self.request(id).await?),
+            None => None,
+        };
         let recorded = match self.recorded(&used).await? {
             Ok(recorded) => recorded,
-            Err(why) => return Ok(Explained { used, facts: None, replay: Replayed::Impossible(why) }),
+            Err(why) => {
+                return Ok(Explained { used, approval, facts: None, replay: Replayed::Impossible(why) });
+            }
         };
         let facts = recorded.rests_on(&used);
         let replay = match replay(&recorded.inputs, &recorded.answered, &recorded.policies) {
@@ -155,7 +169,7 @@ impl Authority {
                 Replayed::Different(r.outcome, differences.join("; "))
             }
         };
-        Ok(Explained { used, facts: Some(facts), replay })
+        Ok(Explained { used, approval, facts: Some(facts), replay })
     }
 
     /// What is at hand of a decision's inputs, or why not.

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use accredit_identity::id::TenantName;
+use accredit_identity::passkey;
 use serde::{Deserialize, Serialize};
 
 use crate::owner::Standing;
@@ -105,6 +106,19 @@ impl TryFrom<String> for Group {
     }
 }
 
+/// Most passkeys of one person: a device for each place, and a spare.
+pub const PASSKEYS_MAX: usize = 8;
+
+/// A passkey of a person.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passkey {
+    /// What their device registered.
+    pub passkey: passkey::Passkey,
+    /// When.
+    pub added_at: Timestamp,
+}
+
 /// Who somebody is at an identity provider: the two claims that never change (OpenID Connect Core §2).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,6 +140,8 @@ pub struct OperatorChange {
     pub same_person_as: Option<Option<Owner>>,
     /// Another successor, or none.
     pub successor: Option<Option<Owner>>,
+    /// Whether their passkeys are taken away.
+    pub drop_passkeys: bool,
 }
 
 /// Why an operator cannot be registered or changed so.
@@ -140,6 +156,9 @@ pub enum OperatorError {
     /// More groups than one person can be in.
     #[error("one person is in {GROUPS_MAX} groups at most")]
     TooManyGroups,
+    /// More passkeys than one person can have.
+    #[error("one person has {PASSKEYS_MAX} passkeys at most")]
+    TooManyPasskeys,
     /// Their own successor, or another account of themself by the same name.
     #[error("`{0}` is the operator itself")]
     Itself(Owner),
@@ -172,6 +191,9 @@ pub struct Operator {
     /// Who they are at the identity provider.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub oidc: Option<OidcIdentity>,
+    /// Their passkeys.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub passkeys: Vec<Passkey>,
     /// When they were registered.
     pub added_at: Timestamp,
 }
@@ -189,6 +211,7 @@ impl Operator {
             same_person_as: None,
             successor: None,
             oidc: None,
+            passkeys: Vec::new(),
             added_at: now,
         }
     }
@@ -260,6 +283,7 @@ impl Operator {
             groups: change.groups.unwrap_or(self.groups),
             same_person_as: change.same_person_as.unwrap_or(self.same_person_as),
             successor: change.successor.unwrap_or(self.successor),
+            passkeys: if change.drop_passkeys { Vec::new() } else { self.passkeys },
             ..self
         };
         if changed.name.as_str().starts_with("team:") {
@@ -278,6 +302,30 @@ impl Operator {
         Ok(changed)
     }
 
+    /// The operator with one passkey more.
+    ///
+    /// # Errors
+    /// [`OperatorError::TooManyPasskeys`].
+    pub fn with_passkey(mut self, passkey: Passkey) -> Result<Self, OperatorError> {
+        if self.passkeys.len() >= PASSKEYS_MAX {
+            return Err(OperatorError::TooManyPasskeys);
+        }
+        self.passkeys.push(passkey);
+        Ok(self)
+    }
+
+    /// The operator after a passkey was used. `None`: they no longer have it, or it was used again meanwhile.
+    #[must_use]
+    pub fn with_used(mut self, used: &passkey::Passkey) -> Option<Self> {
+        let same = |one: &&mut Passkey| one.passkey.id == used.id && one.passkey.key == used.key;
+        let kept = self.passkeys.iter_mut().find(same)?;
+        if used.signs != 0 && used.signs <= kept.passkey.signs {
+            return None;
+        }
+        kept.passkey.signs = used.signs;
+        Some(self)
+    }
+
     /// The fields in which they differ from how they were before.
     #[must_use]
     pub fn differs_in(&self, before: &Self) -> Vec<&'static str> {
@@ -286,6 +334,7 @@ impl Operator {
             ("groups", self.groups != before.groups),
             ("same_person_as", self.same_person_as != before.same_person_as),
             ("successor", self.successor != before.successor),
+            ("passkeys", self.passkeys != before.passkeys),
         ];
         fields.into_iter().filter(|(_, differs)| *differs).map(|(field, _)| field).collect()
     }
@@ -296,11 +345,11 @@ impl Operator {
         Self { standing: Standing::Active, ..self }
     }
 
-    /// The operator, lapsed. The first lapse stands.
+    /// The operator, lapsed, and without the devices that they had. The first lapse stands.
     #[must_use]
     pub fn lapse(self, now: Timestamp) -> Self {
         match self.standing {
-            Standing::Active => Self { standing: Standing::Lapsed { at: now }, ..self },
+            Standing::Active => Self { standing: Standing::Lapsed { at: now }, passkeys: Vec::new(), ..self },
             Standing::Lapsed { .. } => self,
         }
     }

@@ -67,6 +67,9 @@ operations! {
     WhoAmI           "whoami"                   Yes Yes Yes Yes, "Sees who is signed in.";
     SignOut          "session.end"              Yes Yes Yes Yes, "Ends their session.";
     LinkCreate       "link.create"              Yes Own Own Own, "Makes a sign-in link.";
+    PasskeyRead      "passkey.read"             No  Yes Yes No,  "Sees their passkeys.";
+    PasskeyAdd       "passkey.add"              No  Yes Yes No,  "Registers a passkey of theirs.";
+    PasskeyDrop      "passkey.drop"             No  Yes Yes No,  "Takes a passkey of theirs away.";
     OperatorRead     "operator.read"            Yes No  No  Yes, "Sees who is registered.";
     OperatorAdd      "operator.add"             Yes No  No  No,  "Registers a person.";
     OperatorChange   "operator.change"          Yes No  No  No,  "Changes what a person may do.";

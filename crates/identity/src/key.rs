@@ -9,8 +9,8 @@ use std::fmt;
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-    UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, ED25519, EcdsaKeyPair,
+    Ed25519KeyPair, KeyPair, UnparsedPublicKey, VerificationAlgorithm,
 };
 use base64::Engine as _;
 use base64::prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD};
@@ -24,7 +24,7 @@ use crate::json;
 pub const KEY_TEXT_BYTES_MAX: usize = 2_048;
 
 /// Bytes of a coordinate of P-256, of an Ed25519 public key, and of a SHA-256.
-const FIELD_BYTES: usize = 32;
+pub(crate) const FIELD_BYTES: usize = 32;
 /// Bytes of a signature of either algorithm: R and S, 32 bytes each.
 pub(crate) const SIGNATURE_BYTES: usize = 64;
 
@@ -286,6 +286,29 @@ impl PublicKey {
     /// Whether `signature` is this key's signature of `message`.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; SIGNATURE_BYTES]) -> bool {
         self.unparsed().verify(message, signature).is_ok()
+    }
+
+    /// The same for the spelling of WebAuthn, in which an ES256 signature is DER (WebAuthn §6.5.5).
+    pub(crate) fn verify_der(&self, message: &[u8], signature: &[u8]) -> bool {
+        match &self.0 {
+            Point::P256(bytes) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, bytes),
+            Point::Ed25519(_) => return self.unparsed().verify(message, signature).is_ok(),
+        }
+        .verify(message, signature)
+        .is_ok()
+    }
+
+    /// The P-256 key with these coordinates.
+    pub(crate) fn p256(x: &[u8; FIELD_BYTES], y: &[u8; FIELD_BYTES]) -> Result<Self, KeyError> {
+        let mut bytes = [4; 1 + 2 * FIELD_BYTES];
+        bytes[1..=FIELD_BYTES].copy_from_slice(x);
+        bytes[1 + FIELD_BYTES..].copy_from_slice(y);
+        Self::checked(Point::P256(bytes))
+    }
+
+    /// The Ed25519 key of these bytes.
+    pub(crate) fn ed25519(x: [u8; FIELD_BYTES]) -> Result<Self, KeyError> {
+        Self::checked(Point::Ed25519(x))
     }
 
     fn unparsed(&self) -> UnparsedPublicKey<&[u8]> {

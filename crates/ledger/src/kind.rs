@@ -127,6 +127,8 @@ pub static KINDS: &[Kind] = &[
     kind("operator.refused", &[may("operator", Name), may("session", Id), may("role", Name), may("operation", Name), may("target", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
     kind("operator.added", &[must("operator", Name), may("roles", Names), may("groups", Names), may("same_person_as", Name), may("successor", Name), may("by", Name)]),
     kind("operator.changed", &[must("operator", Name), may("fields", Names), may("roles", Names), may("groups", Names), may("same_person_as", Name), may("successor", Name), may("sessions", Integer), may("by", Name), may("reason", SENTENCE)]),
+    kind("operator.passkey_added", &[must("operator", Name), may("passkey", Id), may("voucher", Id), may("session", Id)]),
+    kind("operator.passkey_dropped", &[must("operator", Name), may("passkey", Id), may("session", Id)]),
     kind("operator.lapsed", &[must("operator", Name), may("sessions", Integer), may("successor", Name), may("agents", Integer), may("resources", Integer), may("credentials", Integer), may("by", Name), may("reason", SENTENCE)]),
     kind("owner.added", &[must("owner", Name), may("title", Name), may("contact", Name), may("by", Name)]),
     kind("owner.lapsed", &[must("owner", Name), may("agents", Integer), may("tasks", Integer), may("resources", Integer), may("credentials", Integer), may("by", Name), may("reason", SENTENCE)]),
@@ -203,7 +205,7 @@ pub static KINDS: &[Kind] = &[
     // --- approval requests and revocation
     kind("request.raised", &[must("request", Id), may("kind", Name), may("decision", Id), may("task", Id), may("agent", Name), may("operation", Name), may("effect", Name), may("resource", Name), may("request_digest", Digest), may("approvers", Names), may("quorum", Integer), may("passkey", Boolean), may("expires_at", Integer), may("policies", Names), may("policy_set", Digest)]),
     kind("request.repeated", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("request_digest", Digest), may("repeats", Integer)]),
-    kind("request.answered", &[must("request", Id), may("answer", OneOf(&["yes", "no"])), may("scope", Name), may("passkey", Boolean), may("missing", Integer), may("task", Id), may("agent", Name), may("request_digest", Digest), may("role", Name), may("session", Id), may("by", Name), may("reason", SENTENCE)]),
+    kind("request.answered", &[must("request", Id), may("answer", OneOf(&["yes", "no"])), may("scope", Name), may("passkey", Boolean), may("key", Id), may("missing", Integer), may("task", Id), may("agent", Name), may("request_digest", Digest), may("role", Name), may("session", Id), may("by", Name), may("reason", SENTENCE)]),
     kind("request.granted", &[must("request", Id), may("scope", Name), may("approvers", Names), may("expires_at", Integer), may("task", Id), may("agent", Name), may("request_digest", Digest), may("policy_set", Digest)]),
     kind("request.denied", &[must("request", Id), may("task", Id), may("agent", Name), may("request_digest", Digest), may("by", Name), may("reason", SENTENCE)]),
     kind("request.consumed", &[must("request", Id), may("decision", Id), may("task", Id), may("agent", Name), may("request_digest", Digest)]),

@@ -16,6 +16,7 @@ mod openapi; //    the description, from the table and the handlers
 mod operators; //  registered people
 mod owners;
 mod pages; //      on which people sign in and answer
+mod passkeys; //   devices of people
 mod policies;
 mod problem; //    refusals on the wire
 mod process; //    whether a process belongs to a task

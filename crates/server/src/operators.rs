@@ -32,6 +32,7 @@ fn wire(person: Person) -> Operator {
         standing,
         same_person_as: person.same_person_as.map(|other| other.to_string()),
         successor: person.successor.map(|owner| owner.to_string()),
+        passkeys: person.passkeys.len() as u64,
         added_at: person.added_at.to_string(),
         lapsed_at,
     }
@@ -123,6 +124,7 @@ pub(crate) async fn change(
         groups: body.groups.as_deref().map(groups).transpose()?,
         same_person_as: or_none("same_person_as", body.same_person_as.as_deref())?,
         successor: or_none("successor", body.successor.as_deref())?,
+        drop_passkeys: body.drop_passkeys,
     };
     let reason = line_opt("reason", body.reason.as_deref())?;
     let name = in_path("operator", &name)?;

@@ -18,6 +18,7 @@ use axum::extract::{Path, State};
 use crate::access::{Asker, By};
 use crate::app::App;
 use crate::extract::{Json, Params, in_path, line_opt, page_size, parsed_opt};
+use crate::passkeys;
 use crate::problem::Failure;
 
 /// What becomes of a request that nobody answers.
@@ -40,6 +41,17 @@ const fn scope(scope: approval::Scope) -> Scope {
         approval::Scope::Call => Scope::Call,
         approval::Scope::Operation => Scope::Operation,
     }
+}
+
+pub(crate) const fn reach(scope: Scope) -> approval::Scope {
+    match scope {
+        Scope::Call => approval::Scope::Call,
+        Scope::Operation => approval::Scope::Operation,
+    }
+}
+
+pub(crate) fn digest(text: &str) -> Result<Digest, Failure> {
+    Digest::parse(text).ok_or_else(|| Failure::field("digest", "expected 64 lower-case hexadecimal digits"))
 }
 
 fn asked(asked: Asked) -> (Option<RequestCall>, Option<RequestStart>) {
@@ -239,14 +251,16 @@ pub(crate) async fn approve(
     Path(id): Path<String>,
     Json(body): Json<ApproveRequest>,
 ) -> Result<Reply<ApprovalRequest>, Failure> {
-    let digest = Digest::parse(&body.digest)
-        .ok_or_else(|| Failure::field("digest", "expected 64 lower-case hexadecimal digits"))?;
-    let scope = match body.scope {
-        Scope::Call => approval::Scope::Call,
-        Scope::Operation => approval::Scope::Operation,
-    };
-    let answer = Answer::Approve { digest, scope, passkey: false };
+    let (digest, scope) = (digest(&body.digest)?, reach(body.scope));
     let reason = line_opt("reason", body.reason.as_deref())?;
+    let passkey = match body.passkey {
+        None => None,
+        Some(used) => {
+            let (purpose, used) = (passkeys::purpose(&id, digest, scope)?, passkeys::assertion(used)?);
+            Some(app.authority().verify_passkey(&by, purpose, &used).await?)
+        }
+    };
+    let answer = Answer::Approve { digest, scope, passkey };
     let request = app.authority().answer_request(&by, in_path("request", &id)?, answer, reason).await?;
     Ok(Reply(wire(request, app.authority().now())))
 }

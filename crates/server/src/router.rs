@@ -15,8 +15,8 @@ use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
 use crate::problem::Failure;
 use crate::{
-    agents, audit, credentials, findings, health, hold, metrics, operators, owners, pages, policies,
-    requests, resources, revoke, sessions, tasks, templates, vault, wellknown, why,
+    agents, audit, credentials, findings, health, hold, metrics, operators, owners, pages, passkeys,
+    policies, requests, resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
 /// One route.
@@ -78,6 +78,10 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Post, "/v1/sessions/browser", Code, PLAIN, post(sessions::create_in_browser)),
         row(Delete, "/v1/sessions/current", Operator(Op::SignOut), PLAIN, delete(sessions::end)),
         row(Get, "/v1/whoami", Operator(Op::WhoAmI), PLAIN, get(sessions::whoami)),
+        row(Get, "/v1/passkeys", Operator(Op::PasskeyRead), PLAIN, get(passkeys::list)),
+        row(Post, "/v1/passkeys", Operator(Op::PasskeyAdd), PLAIN, post(passkeys::add)),
+        row(Post, "/v1/passkeys/challenge", Operator(Op::PasskeyAdd), PLAIN, post(passkeys::begin)),
+        row(Delete, "/v1/passkeys/{id}", Operator(Op::PasskeyDrop), PLAIN, delete(passkeys::drop_one)),
         // --- operators, owners, agents
         row(Get, "/v1/operators", Operator(Op::OperatorRead), QUERY, get(operators::list)),
         row(Post, "/v1/operators", Operator(Op::OperatorAdd), PLAIN, post(operators::add)),
@@ -128,6 +132,7 @@ pub(crate) fn routes() -> Vec<Route> {
         // --- requests, policies
         row(Get, "/v1/requests", Operator(Op::RequestRead), QUERY, get(requests::list)),
         row(Get, "/v1/requests/{id}", TaskOrOperator(Op::RequestRead), QUERY, get(requests::get)),
+        row(Post, "/v1/requests/{id}/challenge", Operator(Op::RequestApprove), PLAIN, post(passkeys::ask)),
         row(Post, "/v1/requests/{id}/approve", Operator(Op::RequestApprove), PLAIN, post(requests::approve)),
         row(Post, "/v1/requests/{id}/deny", Operator(Op::RequestDeny), PLAIN, post(requests::deny)),
         row(Post, "/v1/requests/{id}/withdraw", TaskOrOperator(Op::RequestWithdraw), PLAIN, post(requests::withdraw)),

@@ -3,6 +3,7 @@
 use accredit_api::why::{Replay, ReplayResult, Why, WhyDecision, WhyIdentity, WhyPolicy};
 use accredit_authority::why::{Explained, Replayed, Subject};
 use accredit_core::decision::Outcome;
+use accredit_core::time::Timestamp;
 use axum::Json as Reply;
 use axum::extract::{Path, State};
 
@@ -16,8 +17,8 @@ fn subject(id: &str) -> Option<Subject> {
     decision.or_else(|| id.parse().ok().map(Subject::Request)).or_else(|| id.parse().ok().map(Subject::Task))
 }
 
-fn wire(explained: Explained) -> WhyDecision {
-    let Explained { used, facts, replay } = explained;
+fn wire(explained: Explained, now: Timestamp) -> WhyDecision {
+    let Explained { used, approval, facts, replay } = explained;
     let text = |field: &str| used.text(field).unwrap_or_default().to_owned();
     let of_facts =
         |get: fn(&accredit_authority::why::RestsOn) -> String| facts.as_ref().map(get).unwrap_or_default();
@@ -45,6 +46,7 @@ fn wire(explained: Explained) -> WhyDecision {
         facts: text("facts"),
         secret_version: used.number("secret_version"),
         request: used.text("request").map(str::to_owned),
+        approval: approval.map(|request| requests::wire(request, now)),
         replay: wire_replay(replay),
         used: uses::wire(&used),
     }
@@ -91,7 +93,8 @@ pub(crate) async fn why(
     Ok(Reply(Why {
         subject: id,
         task: tasks::wire(&found.task, now),
+        above: found.above.iter().map(|task| tasks::wire(task, now)).collect(),
         request: found.request.map(|r| requests::wire(r, now)),
-        decisions: found.decisions.into_iter().map(wire).collect(),
+        decisions: found.decisions.into_iter().map(|one| wire(one, now)).collect(),
     }))
 }

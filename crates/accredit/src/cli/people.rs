@@ -82,6 +82,9 @@ struct Change {
     /// The owner that takes over what they own when they lapse; an empty text: none
     #[arg(long, value_name = "OWNER")]
     successor: Option<String>,
+    /// Take their passkeys away: they lost their devices, and register others after they sign in next
+    #[arg(long)]
+    drop_passkeys: bool,
     /// Why
     #[arg(long)]
     reason: Option<String>,
@@ -119,6 +122,7 @@ pub(crate) async fn run(args: OperatorArgs, context: &Context) -> Result<Exit, F
                 groups: named.then_some(change.groups),
                 same_person_as: change.same_person_as,
                 successor: change.successor,
+                drop_passkeys: change.drop_passkeys,
                 reason: change.reason,
             };
             let changed: Operator = caller.call(http::Method::PATCH, &path, &body).await?;
@@ -169,6 +173,7 @@ fn lines(operator: &Operator) -> Vec<Line> {
         ("standing", word(&operator.standing)),
         ("same person as", or_dash(operator.same_person_as.as_deref())),
         ("successor", or_dash(operator.successor.as_deref())),
+        ("passkeys", operator.passkeys.to_string()),
         ("added", when::show(&operator.added_at)),
     ];
     if let Some(at) = &operator.lapsed_at {

@@ -112,7 +112,8 @@ pub(crate) async fn run(args: RequestArgs, context: &Context) -> Result<Exit, Fa
                     request.digest
                 }
             };
-            let answered = approve(&operator, &id, ApproveRequest { digest, scope, reason }).await?;
+            let answered =
+                approve(&operator, &id, ApproveRequest { digest, scope, reason, passkey: None }).await?;
             context.out.one(&answered, lines)?;
         }
         Verb::Deny { id, reason } => {
@@ -218,10 +219,10 @@ async fn review(operator: &Operator<'_>, context: &Context) -> Result<(), Failur
 }
 
 fn yes(request: &ApprovalRequest, scope: Scope) -> ApproveRequest {
-    ApproveRequest { digest: request.digest.clone(), scope, reason: None }
+    ApproveRequest { digest: request.digest.clone(), scope, reason: None, passkey: None }
 }
 
-const fn sentence(scope: Scope) -> &'static str {
+pub(super) const fn sentence(scope: Scope) -> &'static str {
     match scope {
         Scope::Call => "exactly this, once",
         Scope::Operation => "this operation of this resource, for the rest of this task",
@@ -273,7 +274,8 @@ pub(crate) fn lines(request: &ApprovalRequest) -> Vec<Line> {
     lines.push(("answered by", format!("{approvers}, {} of them{passkey}", request.terms.quorum)));
     lines.extend(request.yes.iter().map(|yes| {
         let why = yes.reason.as_deref().map(|r| format!(": {}", safe(r))).unwrap_or_default();
-        ("yes", format!("{} {} ({}){why}", yes.by, when::show(&yes.at), sentence(yes.scope)))
+        let how = if yes.passkey { " by passkey" } else { "" };
+        ("yes", format!("{} {}{how} ({}){why}", yes.by, when::show(&yes.at), sentence(yes.scope)))
     }));
     if let Some(by) = &request.denied_by {
         let why = request.reason.as_deref().map(|r| format!(": {}", safe(r))).unwrap_or_default();

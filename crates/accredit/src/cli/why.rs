@@ -6,6 +6,7 @@ use clap::Args;
 
 use super::credential::{decision, outcome};
 use super::operator::Operator;
+use super::request::sentence;
 use super::{Context, or_dash, when, word};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -76,8 +77,8 @@ fn one_decision(why: &Why, made: &WhyDecision) -> Vec<Line> {
         ("workflow", or_dash(task.workflow.as_deref())),
         ("asked by", or_dash(task.requested_by.as_deref())),
     ];
-    if !made.chain.is_empty() {
-        lines.push(("under", made.chain.join(" > ")));
+    for above in &why.above {
+        lines.push(("under", format!("{} \"{}\" of {}", above.id, above.purpose, above.agent)));
     }
     let effect = used.effect.as_deref().unwrap_or("no effect known");
     lines
@@ -96,9 +97,13 @@ fn one_decision(why: &Why, made: &WhyDecision) -> Vec<Line> {
         let version = made.secret_version.map_or_else(String::new, |v| format!(", value version {v}"));
         lines.push(("credential", format!("{credential}{version}")));
     }
-    if let Some(request) = &used.approval {
-        let by = used.approved_by.join(", ");
-        lines.push(("approved by", format!("{by}   accredit request show {request}")));
+    if let Some(request) = &made.approval {
+        let yes = request.yes.iter().map(|yes| {
+            let how = if yes.passkey { " by passkey" } else { "" };
+            ("approved by", format!("{} {}{how} ({})", yes.by, when::show(&yes.at), sentence(yes.scope)))
+        });
+        lines.extend(yes);
+        lines.push(("asked as", format!("accredit request show {}", request.id)));
     }
     if let Some(request) = &made.request {
         lines.push(("waits for", format!("accredit request show {request}")));

@@ -5,6 +5,7 @@
 const main = document.getElementById("main");
 const who = document.getElementById("who");
 const out = document.getElementById("out");
+const signedIn = [document.getElementById("passkeys"), out];
 const SENTENCES = {
   call: "exactly this, once",
   operation: "this operation of this resource, for the rest of this task",
@@ -62,6 +63,56 @@ async function call(method, path, body) {
   throw failure;
 }
 
+// Bytes as they travel in JSON: base64url without padding.
+function toBytes(text) {
+  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (c) => c.charCodeAt(0));
+}
+
+function toText(bytes) {
+  const plain = btoa(String.fromCharCode(...new Uint8Array(bytes)));
+  return plain.replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+const known = (asked) => asked.passkeys.map((id) => ({ type: "public-key", id: toBytes(id) }));
+
+// A passkey of whoever is signed in, used for what the challenge stands for.
+async function usePasskey(asked) {
+  if (!asked.passkeys.length) throw new Error("You have no passkey here. Register one first: Passkeys, at the top.");
+  const { rawId, response } = await navigator.credentials.get({
+    publicKey: {
+      challenge: toBytes(asked.challenge),
+      rpId: asked.host,
+      allowCredentials: known(asked),
+      userVerification: "required",
+    },
+  });
+  return {
+    id: toText(rawId),
+    client_data: toText(response.clientDataJSON),
+    authenticator_data: toText(response.authenticatorData),
+    signature: toText(response.signature),
+  };
+}
+
+// A new passkey on a device of theirs: ES256 or EdDSA, with no statement of which make the device is.
+async function makePasskey(asked) {
+  const { response } = await navigator.credentials.create({
+    publicKey: {
+      challenge: toBytes(asked.challenge),
+      rp: { id: asked.host, name: "Accredit" },
+      user: { id: toBytes(asked.handle), name: asked.operator, displayName: asked.operator },
+      pubKeyCredParams: [-7, -8].map((alg) => ({ type: "public-key", alg })),
+      excludeCredentials: known(asked),
+      authenticatorSelection: { residentKey: "discouraged", userVerification: "required" },
+      attestation: "none",
+    },
+  });
+  return {
+    client_data: toText(response.clientDataJSON),
+    authenticator_data: toText(response.getAuthenticatorData()),
+  };
+}
+
 function moment(text) {
   return text.replace("T", " ").replace(/\.\d+/, "").replace("Z", "");
 }
@@ -111,7 +162,7 @@ function lines(r) {
   all.push(["answered by", `${approvers}, ${r.terms.quorum} of them${r.terms.passkey ? ", with a passkey" : ""}`]);
   for (const yes of r.yes) {
     const why = yes.reason ? `: ${yes.reason}` : "";
-    all.push(["yes", `${yes.by} ${moment(yes.at)} (${SENTENCES[yes.scope]})${why}`]);
+    all.push(["yes", `${yes.by} ${moment(yes.at)}${yes.passkey ? " by passkey" : ""} (${SENTENCES[yes.scope]})${why}`]);
   }
   if (r.denied_by) all.push(["no", r.denied_by + (r.reason ? `: ${r.reason}` : "")]);
   if (r.scope && r.granted_until) all.push(["granted", `${SENTENCES[r.scope]}, until ${moment(r.granted_until)}`]);
@@ -177,7 +228,11 @@ async function showRequest(id) {
   main.append(label);
   for (const scope of request.terms.scopes) {
     // The digest of what is on the page: when something else is asked by now, the answer does not count.
-    const yes = button(`Yes: ${SENTENCES[scope]}`, () => answered("approve", { digest: request.digest, scope }));
+    const exactly = { digest: request.digest, scope };
+    const yes = button(`Yes${request.terms.passkey ? ", with a passkey" : ""}: ${SENTENCES[scope]}`, async () => {
+      const passkey = request.terms.passkey && (await usePasskey(await call("POST", `${path}/challenge`, exactly)));
+      await answered("approve", passkey ? { ...exactly, passkey } : exactly);
+    });
     yes.id = "yes-" + scope;
     main.append(yes);
   }
@@ -186,16 +241,43 @@ async function showRequest(id) {
   main.append(no);
 }
 
+async function showPasskeys() {
+  const { passkeys } = await call("GET", "/v1/passkeys");
+  const list = element("ul");
+  for (const passkey of passkeys) {
+    const item = element("li", `${passkey.key}, registered ${moment(passkey.added_at)} `);
+    item.append(
+      button("Take away", async () => {
+        await call("DELETE", "/v1/passkeys/" + encodeURIComponent(passkey.id));
+        await show();
+      }),
+    );
+    list.append(item);
+  }
+  const register = button("Register a passkey", async () => {
+    const ask = () => call("POST", "/v1/passkeys/challenge");
+    // One that is there vouches for the next.
+    const voucher = passkeys.length ? { voucher: await usePasskey(await ask()) } : {};
+    await call("POST", "/v1/passkeys", { ...(await makePasskey(await ask())), ...voucher });
+    await show();
+    say("The passkey is registered.");
+  });
+  register.id = "register";
+  main.replaceChildren(element("h1", "Your passkeys"));
+  main.append(passkeys.length ? list : element("p", "None yet."), register);
+}
+
 async function show() {
   const [what, value] = location.hash.slice(1).split("=");
   who.textContent = "";
-  out.hidden = true;
+  for (const part of signedIn) part.hidden = true;
   if (what === "l") return showSignIn(decodeURIComponent(value));
   try {
     const { session } = await call("GET", "/v1/whoami");
     who.textContent = `${session.operator} (${session.role})`;
-    out.hidden = false;
-    await (what === "r" ? showRequest(decodeURIComponent(value)) : showList());
+    for (const part of signedIn) part.hidden = false;
+    if (what === "r") await showRequest(decodeURIComponent(value));
+    else await (what === "passkeys" ? showPasskeys() : showList());
   } catch (failure) {
     if (failure.status === 401) return showSignIn();
     main.replaceChildren();
