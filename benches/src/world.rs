@@ -94,6 +94,7 @@ pub(crate) fn settings(directory: &Path) -> Result<Settings, Failure> {
         hold_for: std::time::Duration::ZERO,
         rules: accredit_core::deviation::Rule::defaults().into(),
         queue_max: QUEUE_MAX,
+        openid: None,
         witnesses: Vec::new(),
     })
 }

@@ -21,12 +21,21 @@ impl Person {
     #[track_caller]
     #[must_use]
     pub fn sign_in(accredit: &Accredit, name: &str, role: &str) -> Self {
-        let home = tempfile::Builder::new().prefix("accredit-person-").tempdir().expect("a directory");
-        let person = Self { home, url: accredit.url() };
+        let person = Self::away(accredit);
         let link = accredit.json(&["login", "--link", "--operator", name, "--role", role]);
         let link = link["code"].as_str().expect("a code");
         person.cli(&["login", &format!("{}/#l={link}", person.url)]).ok();
         person
+    }
+
+    /// Somebody who is not signed in yet.
+    ///
+    /// # Panics
+    /// When they can have no directory.
+    #[must_use]
+    pub fn away(accredit: &Accredit) -> Self {
+        let home = tempfile::Builder::new().prefix("accredit-person-").tempdir().expect("a directory");
+        Self { home, url: accredit.url() }
     }
 
     /// The command line on their machine, ready for arguments.

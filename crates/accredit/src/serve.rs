@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use accredit_authority::operators::LinkMaker;
-use accredit_authority::settings::Address;
+use accredit_authority::settings::{Address, Provider};
 use accredit_authority::{Authority, OpenError, Settings};
 use accredit_gateway::Gateway;
 use accredit_publish::Target;
@@ -100,13 +100,15 @@ pub(crate) async fn serve(args: ServeArgs, context: &Context) -> Result<Exit, Fa
     start_log(args.log_format)?;
     raise_files_max();
     let config = configuration(&args, context)?;
+    let openid = config.openid.as_ref().map(|openid| openid.provider(&context.environment)).transpose();
+    let openid = openid.map_err(|e| failed("people.openid", &e))?;
     for dir in [context.paths.state(), &config.data_dir] {
         private_dir(dir).map_err(|e| Failure::file(dir, &e))?;
     }
     let target = target(&config, context)?;
     let listeners = Listeners::bind(&config, context.paths.socket()).await?;
     let authority = tokio::select! {
-        opened = open(settings(&config, &listeners), args.acknowledge_fork) => opened?,
+        opened = open(settings(&config, &listeners, openid), args.acknowledge_fork) => opened?,
         // Whatever was begun is whole or not there at the next start.
         () = signals.next() => return Ok(Exit::Ok),
     };
@@ -229,7 +231,7 @@ async fn unix(path: &Path) -> Result<UnixListener, Failure> {
     Ok(listener)
 }
 
-fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
+fn settings(config: &ServerConfig, listeners: &Listeners, openid: Option<Provider>) -> Settings {
     Settings {
         database: config.database.clone(),
         data_dir: config.data_dir.clone(),
@@ -245,6 +247,7 @@ fn settings(config: &ServerConfig, listeners: &Listeners) -> Settings {
         hold_for: config.hold_calls_for,
         rules: config.rules.clone().into(),
         queue_max: QUEUE_MAX,
+        openid,
         witnesses: config.witnesses.clone(),
     }
 }

@@ -12,6 +12,7 @@ pub mod finding; //    detected deviations
 pub mod form; //       what texts in requests look like
 pub mod health; //     liveness and readiness
 pub mod oauth; //      metadata and keys for other implementations (RFC 8414, RFC 7517)
+pub mod openid; //    signing in through an OpenID provider
 pub mod operator; //   people who are registered, with roles and groups
 pub mod owner; //      people and teams that answer for something
 pub mod page; //       lists and their cursors

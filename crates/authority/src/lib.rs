@@ -17,6 +17,7 @@ pub mod join; // one-time join tokens
 mod keys; //          the installation's own keys, sealed in the vault
 pub mod live; //      what is under way, to be cut by a revocation
 mod open; //          start: store, fork check, vault, keys
+pub mod openid; // sign-in through an OpenID provider, and what it says later
 pub mod operators; // sign-in by one-time link, sessions
 pub mod owners; // people and teams that answer
 pub mod passkeys; // devices of people, and a yes that is made with one

@@ -8,7 +8,7 @@ use std::future::Future;
 
 use accredit_core::digest::Digest;
 use accredit_core::event::Event;
-use accredit_core::id::{AgentName, CredentialName, ResourceName, SessionId, TaskId};
+use accredit_core::id::{AgentName, CredentialName, ResourceName, SessionId, TaskId, TenantName};
 use accredit_core::operator::{Group, Operator as Person, Role};
 use accredit_core::rights::{NotAllowed, Operation, may_ask, may_do};
 use accredit_core::text::Owner;
@@ -174,6 +174,56 @@ pub struct SignedIn {
     pub operator: Operator,
 }
 
+impl SignedIn {
+    pub(crate) fn new(secret: SessionSecret, row: &OperatorSession, person: Person) -> Result<Self, Fault> {
+        let operator = Operator::from_row(row, person).ok_or_else(|| broken_session(&row.id))?;
+        Ok(Self { secret, operator })
+    }
+}
+
+/// A session before it is known whose it will be.
+pub(crate) struct NewSession {
+    id: SessionId,
+    hash: Digest,
+    via: Transport,
+    now: Timestamp,
+}
+
+impl NewSession {
+    /// Draws one, with the secret that it is presented by.
+    pub(crate) fn draw(authority: &Authority, via: Transport) -> (Self, SessionSecret) {
+        let secret = SessionSecret::from_random(authority.draw32());
+        let hash = Digest::from_bytes(*secret.digest().as_bytes());
+        (Self { id: SessionId::from_random(authority.draw16()), hash, via, now: authority.now() }, secret)
+    }
+
+    /// The session of this person in this role.
+    pub(crate) fn row(self, tenant: &TenantName, operator: &str, role: &str) -> OperatorSession {
+        OperatorSession {
+            id: self.id,
+            hash: self.hash,
+            tenant: tenant.clone(),
+            operator: operator.to_owned(),
+            role: role.to_owned(),
+            transport: self.via.stored(),
+            created_at: self.now,
+            idle_expires_at: self.now.plus_ms(ms(SESSION_IDLE_S)),
+            expires_at: self.now.plus_ms(ms(SESSION_TTL_S)),
+        }
+    }
+}
+
+/// The entry of a session that was made. `method` is how the person proved who they are.
+pub(crate) fn signed_in(row: &OperatorSession, method: impl fmt::Display, address: &str) -> Event {
+    Event::new(&row.tenant, "operator.signed_in")
+        .with("operator", &row.operator)
+        .with("session", &row.id)
+        .with("role", &row.role)
+        .with("method", method)
+        .with("address", address)
+        .with_number("expires_at", at(row.expires_at))
+}
+
 impl Authority {
     /// Makes a one-time link.
     ///
@@ -270,22 +320,7 @@ impl Authority {
             return Err(self.refuse_sign_in("malformed", via, address).await);
         };
         let (tenant, now) = (self.tenant().clone(), self.now());
-        let secret = SessionSecret::from_random(self.draw32());
-        let row_of = {
-            let id = SessionId::from_random(self.draw16());
-            let hash = Digest::from_bytes(*secret.digest().as_bytes());
-            move |link: OperatorLink| OperatorSession {
-                id,
-                hash,
-                tenant: link.tenant,
-                operator: link.operator,
-                role: link.role,
-                transport: via.stored(),
-                created_at: now,
-                idle_expires_at: now.plus_ms(ms(SESSION_IDLE_S)),
-                expires_at: now.plus_ms(ms(SESSION_TTL_S)),
-            }
-        };
+        let (session, secret) = NewSession::draw(self, via);
         let (hash, from) = (Digest::from_bytes(*code.digest().as_bytes()), address.to_owned());
         let row = self
             .store
@@ -294,7 +329,7 @@ impl Authority {
                 else {
                     return Ok(None);
                 };
-                let row = row_of(link);
+                let row = session.row(&link.tenant, &link.operator, &link.role);
                 let (Ok(person), Some(role)) = (Owner::parse(&row.operator), Role::parse(&row.role)) else {
                     return Err(broken_session(&row.id));
                 };
@@ -309,22 +344,14 @@ impl Authority {
                     }
                 };
                 tx.put_session(&row)?;
-                let event = Event::new(&tenant, "operator.signed_in")
-                    .with("operator", &row.operator)
-                    .with("session", &row.id)
-                    .with("role", &row.role)
-                    .with("method", format_args!("link over {}", via.as_str()))
-                    .with("address", from)
-                    .with_number("expires_at", at(row.expires_at));
-                tx.append(event)?;
+                tx.append(signed_in(&row, format_args!("link over {}", via.as_str()), &from))?;
                 Ok::<_, Fault>(Some((row, person)))
             })
             .await?;
         let Some((row, person)) = row else {
             return Err(self.refuse_sign_in("not_usable", via, address).await);
         };
-        let operator = Operator::from_row(&row, person).ok_or_else(|| broken_session(&row.id))?;
-        Ok(SignedIn { secret, operator })
+        SignedIn::new(secret, &row, person)
     }
 
     async fn refuse_sign_in(&self, code: &'static str, via: Transport, address: &str) -> Fault {

@@ -186,18 +186,37 @@ impl Authority {
         name: Owner,
         reason: Option<Reason>,
     ) -> Result<Lapsed, Fault> {
-        let doing = self.lapse_person_unchecked(by.record().clone(), name.clone(), reason);
+        let doing = self.lapse_person_unchecked(Leaver::Person(by.record().clone()), name.clone(), reason);
         let (lapsed, stopped) = self.as_operator(by, Operation::OperatorLapse, &name, doing).await?;
-        for owned in &stopped {
+        self.cut_lapsed(&stopped).await;
+        Ok(lapsed)
+    }
+
+    /// The same because the identity provider says so.
+    ///
+    /// # Errors
+    /// [`Fault`] when it could not be written.
+    pub(crate) async fn lapse_by_provider(
+        &self,
+        by: Owner,
+        name: Owner,
+        reason: Option<Reason>,
+    ) -> Result<(), Fault> {
+        let (_, stopped) = self.lapse_person_unchecked(Leaver::Provider(by), name, reason).await?;
+        self.cut_lapsed(&stopped).await;
+        Ok(())
+    }
+
+    async fn cut_lapsed(&self, stopped: &[Owned]) {
+        for owned in stopped {
             self.cut_owned(owned).await;
         }
         self.answers.tell();
-        Ok(lapsed)
     }
 
     async fn lapse_person_unchecked(
         &self,
-        by: Person,
+        by: Leaver,
         name: Owner,
         reason: Option<Reason>,
     ) -> Result<(Lapsed, Vec<Owned>), Fault> {
@@ -206,10 +225,12 @@ impl Authority {
             .store
             .change(move |tx| {
                 let named = active(tx, &tenant, &name)?;
-                named.may_be_changed_by(&by).map_err(|e| cannot_be(&e))?;
+                if let Leaver::Person(who) = &by {
+                    named.may_be_changed_by(who).map_err(|e| cannot_be(&e))?;
+                }
                 let of_person = |other: &Person| other.active() && other.is_same_person_as(&named);
                 let accounts: Vec<Person> = tx.operators(&tenant)?.into_iter().filter(of_person).collect();
-                let leave = Leave { by: &by.name, reason: reason.as_ref(), now };
+                let leave = Leave { by: by.name(), reason: reason.as_ref(), now };
                 // All of them first: none is the successor of another.
                 for account in &accounts {
                     tx.put_operator(&account.clone().lapse(now))?;
@@ -226,6 +247,23 @@ impl Authority {
             })
             .await?;
         Ok(done)
+    }
+}
+
+/// Who says that somebody goes.
+enum Leaver {
+    /// A person who may.
+    Person(Person),
+    /// The identity provider, by a name of its own.
+    Provider(Owner),
+}
+
+impl Leaver {
+    const fn name(&self) -> &Owner {
+        match self {
+            Self::Person(who) => &who.name,
+            Self::Provider(name) => name,
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use accredit_core::id::{TemplateName, TenantName};
 use accredit_core::resource::Mode;
 use accredit_core::task::{TTL_S_DEFAULT, TTL_S_MAX};
 use accredit_core::template::Template;
+pub use accredit_openid::{ClientSecret, Provider};
 pub use accredit_store::Address;
 pub use accredit_vault::KeySource;
 
@@ -60,6 +61,8 @@ pub struct Settings {
     pub rules: Arc<[Rule]>,
     /// Largest number of commands that wait for the database.
     pub queue_max: usize,
+    /// The `OpenID` provider through which people sign in.
+    pub openid: Option<Provider>,
     /// Who is asked to cosign the ledger's head.
     pub witnesses: Vec<WitnessSetting>,
 }

@@ -345,11 +345,13 @@ impl Operator {
         Self { standing: Standing::Active, ..self }
     }
 
-    /// The operator, lapsed, and without the devices that they had. The first lapse stands.
+    /// The operator, lapsed, without the devices and the identity at a provider that they had. The first lapse stands.
     #[must_use]
     pub fn lapse(self, now: Timestamp) -> Self {
         match self.standing {
-            Standing::Active => Self { standing: Standing::Lapsed { at: now }, passkeys: Vec::new(), ..self },
+            Standing::Active => {
+                Self { standing: Standing::Lapsed { at: now }, passkeys: Vec::new(), oidc: None, ..self }
+            }
             Standing::Lapsed { .. } => self,
         }
     }

@@ -125,7 +125,7 @@ impl<'a> Unverified<'a> {
     }
 }
 
-fn three_parts(text: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn three_parts(text: &str) -> Option<(&str, &str, &str)> {
     let mut parts = text.splitn(4, '.');
     match (parts.next(), parts.next(), parts.next(), parts.next()) {
         (Some(header), Some(payload), Some(signature), None) => Some((header, payload, signature)),

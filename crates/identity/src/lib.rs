@@ -18,6 +18,7 @@ pub mod key_set; // our own token keys and their rotation
 // proofs
 pub mod assertion; // private_key_jwt (RFC 7523, RFC 10070)
 pub mod dpop; // proof of possession (RFC 9449)
+pub mod openid; // what an OpenID provider signs (OpenID Connect Core, Back-Channel Logout, RFC 8417)
 pub mod passkey; // a device that verified its holder signs a challenge (WebAuthn)
 pub mod peer; // Unix-socket peer, unattested
 pub mod token; // task tokens (RFC 9068)

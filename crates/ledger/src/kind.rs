@@ -122,7 +122,9 @@ pub static KINDS: &[Kind] = &[
     // --- operators and owners
     kind("operator.link_created", &[may("operator", Name), may("link", Id), may("role", Name), may("expires_at", Integer), may("by", Name), may("via", Name)]),
     kind("operator.signed_in", &[may("operator", Name), may("session", Id), may("link", Id), may("role", Name), may("method", Name), may("address", Name), may("expires_at", Integer)]),
-    kind("operator.sign_in_refused", &[may("operator", Name), may("link", Id), may("method", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
+    kind("operator.sign_in_refused", &[may("operator", Name), may("link", Id), may("method", Name), may("address", Name), may("code", Name), may("reason", SENTENCE), may("subject", Name)]),
+    kind("operator.identity_bound", &[must("operator", Name), may("issuer", Name), may("subject", Name)]),
+    kind("operator.sessions_ended", &[must("operator", Name), may("issuer", Name), may("sessions", Integer)]),
     kind("operator.signed_out", &[may("operator", Name), may("session", Id), may("reason", SENTENCE), may("by", Name)]),
     kind("operator.refused", &[may("operator", Name), may("session", Id), may("role", Name), may("operation", Name), may("target", Name), may("address", Name), may("code", Name), may("reason", SENTENCE)]),
     kind("operator.added", &[must("operator", Name), may("roles", Names), may("groups", Names), may("same_person_as", Name), may("successor", Name), may("by", Name)]),

@@ -110,7 +110,10 @@ async fn asker(app: &App, access: Access, request: &Parts) -> Result<Option<Aske
             holder(app, request).await.map(|c| Some(Asker::Task(c)))
         }
         Access::TaskOrOperator(operation) => operator(app, request, operation).await.map(Some),
-        Access::Local(operation) if request.headers.contains_key(header::AUTHORIZATION) => {
+        Access::Local(operation)
+            if request.headers.contains_key(header::AUTHORIZATION)
+                || browser::session(app, &request.headers).is_some() =>
+        {
             operator(app, request, operation).await.map(Some)
         }
         Access::Local(_) => local_user(app, request).await.map(|uid| Some(Asker::LocalUser(uid))),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use accredit_api::form::{NAME_CURSOR_CHARS_MAX, PLACE_DIGITS_MAX};
 use accredit_api::page::{PAGE_DEFAULT, PAGE_MAX, Page};
 use accredit_core::text::TextError;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{Request, StatusCode, header};
@@ -39,13 +39,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
                 "the body must be sent as `application/json`",
             ));
         }
-        let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
-        let read = tokio::time::timeout(BODY_WITHIN, body.collect()).await.map_err(|_| {
-            Failure::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body took too long")
-        })?;
-        let bytes = read.map_err(|e| unread(&*e))?.to_bytes();
+        let bytes = bytes_of(request, BODY_BYTES_MAX).await?;
         read_object(&bytes).map(Self).map_err(|e| malformed(&e))
     }
+}
+
+/// The whole body, within a bound and in time.
+pub(crate) async fn bytes_of(request: Request<Body>, most: usize) -> Result<Bytes, Failure> {
+    let body = Limited::new(request.into_body(), most);
+    let read = tokio::time::timeout(BODY_WITHIN, body.collect())
+        .await
+        .map_err(|_| Failure::new(StatusCode::REQUEST_TIMEOUT, "body_too_slow", "the body took too long"))?;
+    Ok(read.map_err(|e| unread(&*e, most))?.to_bytes())
 }
 
 fn read_object<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, serde_json::Error> {
@@ -62,9 +67,9 @@ fn is_json(request: &Request<Body>) -> bool {
     essence.trim() == "application/json" && matches!(parameters.trim(), "" | "charset=utf-8")
 }
 
-fn unread(error: &(dyn std::error::Error + 'static)) -> Failure {
+fn unread(error: &(dyn std::error::Error + 'static), most: usize) -> Failure {
     if error.is::<LengthLimitError>() {
-        let detail = format!("the body is longer than {BODY_BYTES_MAX} bytes");
+        let detail = format!("the body is longer than {most} bytes");
         return Failure::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", detail);
     }
     Failure::new(StatusCode::BAD_REQUEST, "body_unreadable", "the body ended before its end")

@@ -14,7 +14,7 @@ use accredit_api::problem::{PROBLEM_JSON, Problem};
 use crate::access::Access;
 use crate::router::routes;
 use crate::{
-    agents, audit, credentials, findings, health, hold, metrics, operators, owners, pages, passkeys,
+    agents, audit, credentials, findings, health, hold, metrics, openid, operators, owners, pages, passkeys,
     policies, requests, resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
@@ -26,6 +26,7 @@ use crate::{
         wellknown::metadata, wellknown::jwks, wellknown::openapi, wellknown::gateway_ca,
         pages::index, pages::script, pages::style,
         sessions::create_link, sessions::create, sessions::create_in_browser, sessions::end, sessions::whoami,
+        openid::begin, openid::finish, openid::logout, openid::events,
         passkeys::list, passkeys::begin, passkeys::add, passkeys::drop_one, passkeys::ask,
         operators::list, operators::get, operators::add, operators::change, operators::lapse,
         owners::list, owners::add, owners::lapse,

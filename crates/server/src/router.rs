@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::extract::BODY_BYTES_MAX;
 use crate::problem::Failure;
 use crate::{
-    agents, audit, credentials, findings, health, hold, metrics, operators, owners, pages, passkeys,
+    agents, audit, credentials, findings, health, hold, metrics, openid, operators, owners, pages, passkeys,
     policies, requests, resources, revoke, sessions, tasks, templates, vault, wellknown, why,
 };
 
@@ -69,13 +69,17 @@ pub(crate) fn routes() -> Vec<Route> {
         row(Get, "/v1/ca.pem", Open, PLAIN, get(wellknown::gateway_ca)),
         row(Get, "/openapi.json", Open, PLAIN, get(wellknown::openapi)),
         // --- the pages for people
-        row(Get, "/", Open, PLAIN, get(pages::index)),
+        row(Get, "/", Open, QUERY, get(pages::index)),
         row(Get, "/page.js", Open, PLAIN, get(pages::script)),
         row(Get, "/page.css", Open, PLAIN, get(pages::style)),
         // --- signing in
         row(Post, "/v1/links", Local(Op::LinkCreate), PLAIN, post(sessions::create_link)),
         row(Post, "/v1/sessions", Code, PLAIN, post(sessions::create)),
         row(Post, "/v1/sessions/browser", Code, PLAIN, post(sessions::create_in_browser)),
+        row(Post, "/v1/sessions/openid/begin", Code, PLAIN, post(openid::begin)),
+        row(Post, "/v1/sessions/openid", Code, PLAIN, post(openid::finish)),
+        row(Post, "/v1/openid/backchannel-logout", Code, PLAIN, post(openid::logout)),
+        row(Post, "/v1/openid/events", Code, PLAIN, post(openid::events)),
         row(Delete, "/v1/sessions/current", Operator(Op::SignOut), PLAIN, delete(sessions::end)),
         row(Get, "/v1/whoami", Operator(Op::WhoAmI), PLAIN, get(sessions::whoami)),
         row(Get, "/v1/passkeys", Operator(Op::PasskeyRead), PLAIN, get(passkeys::list)),

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use crate::access::{Asker, By, Via};
 use crate::app::App;
-use crate::browser;
+use crate::browser::{self, Cookie};
 use crate::extract::{Json, parsed_opt};
 use crate::problem::Failure;
 
@@ -35,7 +35,7 @@ pub(crate) const fn core_role(role: Role) -> core::Role {
     }
 }
 
-fn wire(operator: &Operator) -> Session {
+pub(crate) fn wire(operator: &Operator) -> Session {
     Session {
         id: operator.session().to_string(),
         operator: operator.name().to_string(),
@@ -104,7 +104,7 @@ pub(crate) async fn create_in_browser(
     let guess = app.guesses(via.transport()).begin()?;
     let signed_in = app.authority().sign_in(body.link_code.reveal(), via.transport(), &via.address()).await;
     let signed_in = guess.answered(signed_in)?;
-    let cookie = browser::keep(&app, signed_in.secret.expose(), operators::SESSION_TTL_S)?;
+    let cookie = browser::keep(&app, Cookie::Session, signed_in.secret.expose(), operators::SESSION_TTL_S)?;
     let session = Reply(wire(&signed_in.operator));
     Ok((StatusCode::CREATED, [(header::SET_COOKIE, cookie)], session).into_response())
 }
@@ -113,7 +113,8 @@ pub(crate) async fn create_in_browser(
 #[utoipa::path(delete, path = "/v1/sessions/current", tag = "sessions", responses((status = 204, description = "The session has ended")))]
 pub(crate) async fn end(State(app): State<App>, By(by): By) -> Result<Response, Failure> {
     app.authority().sign_out(&by).await?;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, browser::forget(&app))]).into_response())
+    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, browser::forget(&app, Cookie::Session))])
+        .into_response())
 }
 
 /// Who is asking

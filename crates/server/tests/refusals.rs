@@ -48,7 +48,19 @@ fn body(path: &str) -> Value {
         "/v1/sessions" | "/v1/sessions/browser" => json!({ "link_code": code("accredit_link_") }),
         "/v1/join" => json!({ "token": code("accredit_join_"), "public_key": jwk }),
         "/v1/tasks" => json!({ "purpose": "x", "boundary": ["api: *"] }),
+        "/v1/sessions/openid" => json!({ "code": "x", "state": "y" }),
         _ => json!({}),
+    }
+}
+
+/// The same as it is sent, with its type: what providers send is no JSON.
+fn sent(path: &str) -> (&'static str, Vec<u8>) {
+    match path {
+        "/v1/openid/backchannel-logout" => {
+            ("application/x-www-form-urlencoded", b"logout_token=e30.e30.AAAA".to_vec())
+        }
+        "/v1/openid/events" => ("application/secevent+jwt", b"e30.e30.AAAA".to_vec()),
+        _ => ("application/json", body(path).to_string().into_bytes()),
     }
 }
 
@@ -58,8 +70,7 @@ async fn every_endpoint_refuses_whoever_has_not_proved_who_they_are() {
     let plane = Plane::start().await;
     let mut open = BTreeSet::new();
     for (method, pattern, path) in endpoints() {
-        let sent = body(&pattern).to_string().into_bytes();
-        let json = ("content-type", "application/json");
+        let (content_type, sent) = sent(&pattern);
         let wrong = [
             vec![],
             NO_PROOF.to_vec(),
@@ -69,7 +80,7 @@ async fn every_endpoint_refuses_whoever_has_not_proved_who_they_are() {
             vec![("authorization", "Basic YWRtaW46YWRtaW4=")],
         ];
         for mut headers in wrong {
-            headers.extend([json, ("accredit-page", "1")]);
+            headers.extend([("content-type", content_type), ("accredit-page", "1")]);
             let answer = plane.send(Way::Tcp, &method, &path, &headers, sent.clone()).await;
             match answer.status {
                 200 | 503 => _ = open.insert(format!("{method} {pattern}")),
@@ -108,7 +119,7 @@ async fn methods_and_paths_that_are_not_there_are_refused_as_problems() {
     let plane = Plane::start().await;
     for (method, path, status) in [
         ("POST", "/", 405),
-        ("GET", "/?l=code", 400),
+        ("GET", "/page.js?l=code", 400),
         ("GET", "/page", 404),
         ("GET", "/v1", 404),
         ("GET", "/v1/health/", 404),

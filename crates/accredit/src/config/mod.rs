@@ -8,6 +8,7 @@ pub(crate) mod document; //   one TOML file, read key by key
 pub(crate) mod duration; //   `90s`, `15m`, `4h`, `7d`
 mod nearest; //               which known word a misspelt one is nearest to
 pub(crate) mod paths; //      where state, configuration and socket are
+pub(crate) mod people; //     the OpenID provider through which people sign in
 pub(crate) mod project; //    `.accredit.toml` of a repository
 pub(crate) mod publish; //    where the ledger is published
 pub(crate) mod references; // `${env:}` and `${file:}`; literals that look like a secret

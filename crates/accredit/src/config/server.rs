@@ -24,6 +24,7 @@ use serde::Serialize;
 use super::deviation;
 use super::document::{self, ConfigError, Section};
 use super::paths::Paths;
+use super::people::{self, OpenIdConfig};
 use super::publish::{self, PublishConfig};
 use super::{duration, references};
 
@@ -77,6 +78,8 @@ pub(crate) struct ServerConfig {
     pub(crate) task_ttl_s_max: u64,
     /// The collector that reports of actions go to, over OTLP.
     pub(crate) otlp: Option<Server>,
+    /// The `OpenID` provider through which people sign in.
+    pub(crate) openid: Option<OpenIdConfig>,
     /// Who is asked to cosign the ledger's head.
     pub(crate) witnesses: Vec<WitnessSetting>,
     /// Where the ledger is published.
@@ -128,6 +131,7 @@ impl ServerConfig {
             }
             config.publish = publish::read(audit.section("publish")?)?;
             audit.finish()?;
+            config.openid = people::read(root.section("people")?)?;
             config.rules = deviation::read(root.sections("deviation")?)?;
             for section in root.sections("template")? {
                 let template = template(section, &config)?;
@@ -160,6 +164,7 @@ impl ServerConfig {
             mode: self.mode.as_str().to_owned(),
             task_ttl_s_max: self.task_ttl_s_max,
             otlp: self.otlp.as_ref().map(Server::name),
+            openid: self.openid.as_ref().map(|provider| provider.issuer().to_owned()),
             witnesses: self
                 .witnesses
                 .iter()
@@ -187,6 +192,7 @@ pub(crate) struct View {
     pub(crate) mode: String,
     pub(crate) task_ttl_s_max: u64,
     pub(crate) otlp: Option<String>,
+    pub(crate) openid: Option<String>,
     pub(crate) witnesses: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) publish: Option<String>,
@@ -245,6 +251,7 @@ fn server(mut section: Section<'_>, paths: &Paths) -> Result<ServerConfig, Confi
         seal,
         templates: Vec::new(),
         rules: Vec::new(),
+        openid: None,
         witnesses: Vec::new(),
         publish: None,
         task_ttl_s_max: TTL_S_MAX,

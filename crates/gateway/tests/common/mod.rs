@@ -122,6 +122,7 @@ pub(crate) async fn world(upstream: Upstream, mode: Mode) -> World {
         hold_for: Duration::ZERO,
         rules: accredit_core::deviation::Rule::defaults().into(),
         queue_max: 10_000,
+        openid: None,
         witnesses: Vec::new(),
     };
     let authority = Authority::open(settings, false).await.expect("an authority");

@@ -5,7 +5,7 @@
 const main = document.getElementById("main");
 const who = document.getElementById("who");
 const out = document.getElementById("out");
-const signedIn = [document.getElementById("passkeys"), out];
+const signedIn = [...document.querySelectorAll("header .place"), out];
 const SENTENCES = {
   call: "exactly this, once",
   operation: "this operation of this resource, for the rest of this task",
@@ -176,10 +176,12 @@ function lines(r) {
 }
 
 function showSignIn(code) {
-  const again = "Make a link on the server's machine (accredit login --link) and open it here.";
   main.replaceChildren(element("h1", "Sign in"));
   if (!code) {
-    main.append(element("p", again));
+    const { openid } = main.dataset;
+    if (openid) main.append(...byProvider(openid));
+    const link = "Make a link on the server's machine (accredit login --link) and open it here.";
+    main.append(element("p", openid ? "Or: " + link : link));
     return;
   }
   const signIn = button("Sign in", async () => {
@@ -190,6 +192,39 @@ function showSignIn(code) {
   });
   signIn.id = "sign-in";
   main.append(element("p", "This link signs you in once."), signIn);
+}
+
+// Through the OpenID provider, in the first of their roles or in another one.
+function byProvider(host) {
+  const label = element("label", "As ");
+  const roles = element("select");
+  roles.id = "role";
+  for (const role of ["whatever I am first", "admin", "owner", "approver", "auditor"]) roles.append(element("option", role));
+  label.append(roles);
+  const go = button(`Sign in with ${host}`, async () => {
+    const role = roles.selectedIndex ? { role: roles.value } : {};
+    location.assign((await call("POST", "/v1/sessions/openid/begin", role)).address);
+  });
+  go.id = "by-provider";
+  return [label, go];
+}
+
+// Whoever comes back from the provider has gone there from this browser, by a click.
+async function comeBack(query) {
+  history.replaceState(null, "", "/");
+  const said = query.get("error");
+  if (said) throw new Error(`The provider did not sign you in: ${inert(query.get("error_description") ?? said)}.`);
+  const iss = query.has("iss") ? { iss: query.get("iss") } : {};
+  await call("POST", "/v1/sessions/openid", { code: query.get("code") ?? "", state: query.get("state") ?? "", ...iss });
+}
+
+async function showTerminal() {
+  const { session } = await call("GET", "/v1/whoami");
+  const link = await call("POST", "/v1/links", { operator: session.operator, role: session.role });
+  const line = element("pre", `accredit login '${location.origin}/#l=${link.code}'`);
+  line.id = "login";
+  main.replaceChildren(element("h1", "Sign in on a terminal"));
+  main.append(element("p", "Once, within ten minutes, as who you are here:"), line);
 }
 
 async function showList() {
@@ -267,6 +302,8 @@ async function showPasskeys() {
   main.append(passkeys.length ? list : element("p", "None yet."), register);
 }
 
+const PLACES = { passkeys: showPasskeys, terminal: showTerminal };
+
 async function show() {
   const [what, value] = location.hash.slice(1).split("=");
   who.textContent = "";
@@ -277,7 +314,7 @@ async function show() {
     who.textContent = `${session.operator} (${session.role})`;
     for (const part of signedIn) part.hidden = false;
     if (what === "r") await showRequest(decodeURIComponent(value));
-    else await (what === "passkeys" ? showPasskeys() : showList());
+    else await (PLACES[what] ?? showList)();
   } catch (failure) {
     if (failure.status === 401) return showSignIn();
     main.replaceChildren();
@@ -293,4 +330,10 @@ window.addEventListener("hashchange", () => {
   say("");
   show();
 });
-show();
+
+const query = new URLSearchParams(location.search);
+const back = query.has("state") ? comeBack(query) : Promise.resolve();
+back.catch((failure) => failure).then(async (failure) => {
+  await show();
+  if (failure) say(failure.message);
+});

@@ -112,6 +112,7 @@ impl Plane {
             hold_for: std::time::Duration::ZERO,
             rules: accredit_core::deviation::Rule::defaults().into(),
             queue_max: 256,
+            openid: None,
             witnesses: Vec::new(),
         };
         let authority = Authority::open(settings, false).await.unwrap();
