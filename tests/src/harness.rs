@@ -104,8 +104,9 @@ fn newest_source() -> SystemTime {
 /// When there is none.
 #[must_use]
 pub fn free_port() -> u16 {
-    // Below what systems give to outgoing connections: one of those would take it before it is listened on.
-    const PORTS: std::ops::Range<u32> = 10_000..32_000;
+    // Below what systems give to outgoing connections, one of which would take it before it is listened on, and below the
+    // ports of the databases of `tests/postgres`.
+    const PORTS: std::ops::Range<u32> = 10_000..20_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
     loop {
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
