@@ -134,14 +134,23 @@ impl World {
     }
 
     fn furnish(&self) {
-        let policies = self.accredit.scratch().join("policies.cedar");
-        std::fs::write(&policies, POLICIES).expect("a file");
-        self.accredit.cli(&["policy", "apply", &policies.display().to_string(), "--yes"]).ok();
+        self.add_policies("");
         self.accredit.cli(&["owner", "add", OWNER]).ok();
         self.add_resource("orders", &self.sample.url, &[]);
         self.add_resource("shop-git", &self.sample.git_url, &["--dialect", "git"]);
         self.add_credential("orders-key", "orders", &["--header", "x-api-key"]);
         self.add_credential("shop-git-key", "shop-git", &["--basic", "robot"]);
+    }
+
+    /// Puts [`POLICIES`] in force, and these beside them.
+    ///
+    /// # Panics
+    /// When they are refused.
+    #[track_caller]
+    pub fn add_policies(&self, more: &str) {
+        let policies = self.accredit.scratch().join("policies.cedar");
+        std::fs::write(&policies, format!("{POLICIES}{more}")).expect("a file");
+        self.accredit.cli(&["policy", "apply", &policies.display().to_string(), "--yes"]).ok();
     }
 
     /// Registers a resource whose certificate comes from the service's authority.

@@ -31,9 +31,7 @@ unless { context.approval.granted };
 fn start(setup: Setup) -> World {
     let world = World::start(setup);
     world.enrol("shop-coder");
-    let policies = world.accredit.scratch().join("more.cedar");
-    std::fs::write(&policies, format!("{}{MORE}", accredit_tests::world::POLICIES)).expect("a file");
-    world.accredit.cli(&["policy", "apply", &policies.display().to_string(), "--yes"]).ok();
+    world.add_policies(MORE);
     world
 }
 

@@ -7,7 +7,7 @@ use accredit_tests::browser::Browser;
 use accredit_tests::harness::{Run, Setup, binary, wait_for};
 use accredit_tests::person::Person;
 use accredit_tests::shell::Shell;
-use accredit_tests::world::{POLICIES, World};
+use accredit_tests::world::World;
 use serde_json::{Value, json};
 
 const MORE: &str = r#"
@@ -20,11 +20,12 @@ when { context.request.path like "/v1/paid/*" }
 unless { context.approval.granted };
 "#;
 
-/// An agent that does one thing again and again, below the task of whoever starts it, and keeps the last answer in a file.
+/// An agent that does one thing again and again, below the task of whoever starts it, and keeps the last answer in a file. It
+/// ends with the file `go`, which goes with the world.
 fn below(world: &World, agent: &str, purpose: &str, grant: &str, call: &str) -> String {
     format!(
         "{} --state {} run --agent {agent} --task '{purpose}' --allow '{grant}' -- \
-         sh -c 'while :; do curl -sS {call} >{agent}.new 2>&1; mv {agent}.new {agent}.last; sleep 0.1; done' \
+         sh -c 'while [ -e go ]; do curl -sS {call} >{agent}.new 2>&1; mv {agent}.new {agent}.last; sleep 0.1; done' \
          >{agent}.log 2>&1 &",
         binary().display(),
         world.accredit.state().display()
@@ -37,10 +38,9 @@ fn who_did_it_for_whom_through_how_many_hands_and_who_agreed() {
     for agent in ["shop-orchestrator", "shop-reader", "shop-payer"] {
         world.enrol(agent);
     }
-    let policies = world.accredit.scratch().join("policies-with-payments.cedar");
-    std::fs::write(&policies, format!("{POLICIES}{MORE}")).expect("a file");
-    world.accredit.cli(&["policy", "apply", &policies.display().to_string(), "--yes"]).ok();
+    world.add_policies(MORE);
     let dir = world.directory("hands");
+    std::fs::write(dir.join("go"), "").expect("a file");
     let last = |agent: &str| std::fs::read_to_string(dir.join(format!("{agent}.last"))).unwrap_or_default();
 
     // Ana has the orchestrator work on a ticket. It may read, and hand down what it may not do itself.

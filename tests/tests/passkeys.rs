@@ -6,7 +6,7 @@ use accredit_tests::browser::Browser;
 use accredit_tests::harness::{Run, Setup};
 use accredit_tests::person::Person;
 use accredit_tests::shell::Shell;
-use accredit_tests::world::{POLICIES, World, shared};
+use accredit_tests::world::{World, shared};
 use serde_json::{Value, json};
 
 static WORLD: Mutex<Weak<World>> = Mutex::new(Weak::new());
@@ -25,9 +25,7 @@ fn world() -> Arc<World> {
     shared(&WORLD, || {
         let world = World::start(Setup::at_localhost());
         world.enrol("shop-coder");
-        let policies = world.accredit.scratch().join("more.cedar");
-        std::fs::write(&policies, format!("{POLICIES}{MORE}")).expect("a file");
-        world.accredit.cli(&["policy", "apply", &policies.display().to_string(), "--yes"]).ok();
+        world.add_policies(MORE);
         world
     })
 }

@@ -16,6 +16,7 @@ use accredit_identity::openid::{Happened, Identity};
 use accredit_identity::passkey::{bytes, text};
 use accredit_openid::{Provider, ProviderError, Request};
 use accredit_store::View;
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
@@ -159,7 +160,8 @@ impl Authority {
         };
         let journey = Journey::parse(arrival.ticket).ok_or_else(elsewhere)?;
         let (words, redirect_uri) = (self.words(&journey)?, self.back());
-        if words.state != arrival.state || self.now() >= journey.end() {
+        let same = verify_slices_are_equal(words.state.as_bytes(), arrival.state.as_bytes()).is_ok();
+        if !same || self.now() >= journey.end() {
             return Err(elsewhere());
         }
         let request = request(&words, &redirect_uri);

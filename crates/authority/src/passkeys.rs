@@ -12,6 +12,7 @@ use accredit_core::operator::Passkey as Kept;
 use accredit_core::rights::Operation;
 use accredit_core::time::Timestamp;
 use accredit_identity::passkey::{Answered, Passkey, PasskeyError, Site, challenge_in};
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 
 use crate::Authority;
 use crate::fault::{Fault, FaultKind};
@@ -133,7 +134,7 @@ impl Authority {
         let end = end.try_into().map_err(|_| not_a_passkey(&PasskeyError::Elsewhere))?;
         let end = Timestamp::from_ms(i64::from_be_bytes(end));
         let expected = self.seal_challenge(by, purpose, random, end)?;
-        if *expected.as_bytes() != *seal || self.now() >= end {
+        if verify_slices_are_equal(expected.as_bytes(), seal).is_err() || self.now() >= end {
             return Err(not_a_passkey(&PasskeyError::Elsewhere));
         }
         Ok(challenge)

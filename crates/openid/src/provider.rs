@@ -24,6 +24,8 @@ use crate::exchange::Place;
 const KEPT_FOR: Duration = Duration::from_secs(10 * 60);
 /// How soon it may be read again for a key that is not among those that are known.
 const AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How soon it may be read again after it could not be read.
+const AGAIN_AFTER_FAILURE: Duration = Duration::from_secs(2);
 
 /// What we prove ourselves with at the provider.
 #[derive(Clone, PartialEq, Eq)]
@@ -93,7 +95,25 @@ pub struct Provider {
     issuer: String,
     client_id: String,
     secret: Option<ClientSecret>,
-    known: Arc<Mutex<Option<Arc<Known>>>>,
+    published: Arc<Published>,
+}
+
+/// What was read of what the provider publishes.
+#[derive(Default)]
+struct Published {
+    known: Mutex<Option<Arc<Known>>>,
+    /// Whoever holds it reads; when that failed last.
+    turn: tokio::sync::Mutex<Option<Instant>>,
+}
+
+impl Published {
+    /// What is known, unless it is old or `stale`.
+    fn fresh(&self, stale: Option<&Arc<Known>>) -> Option<Arc<Known>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        known.filter(|known| {
+            known.read.elapsed() < KEPT_FOR && !stale.is_some_and(|stale| Arc::ptr_eq(stale, known))
+        })
+    }
 }
 
 impl fmt::Debug for Provider {
@@ -129,7 +149,7 @@ impl Provider {
             return Err(ProviderUrlError(issuer.to_owned()));
         }
         let (issuer, client_id) = (issuer.to_owned(), client_id.to_owned());
-        Ok(Self { issuer, client_id, secret, known: Arc::default() })
+        Ok(Self { issuer, client_id, secret, published: Arc::default() })
     }
 
     /// Its issuer identifier.
@@ -277,15 +297,27 @@ impl Provider {
         }
     }
 
-    /// What the provider publishes: kept, unless it is old or `stale`.
+    /// What the provider publishes: kept, unless it is old or `stale`. One reads and the others wait for what it finds, so that
+    /// whoever asks without having proved anything makes no crowd at the provider.
     async fn known(&self, stale: Option<&Arc<Known>>) -> Result<Arc<Known>, ProviderError> {
-        let kept = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let fresh = |known: &Arc<Known>| {
-            known.read.elapsed() < KEPT_FOR && !stale.is_some_and(|stale| Arc::ptr_eq(stale, known))
-        };
-        if let Some(known) = kept.filter(fresh) {
+        if let Some(known) = self.published.fresh(stale) {
             return Ok(known);
         }
+        let mut failed = self.published.turn.lock().await;
+        if let Some(known) = self.published.fresh(stale) {
+            return Ok(known);
+        }
+        if failed.is_some_and(|at| at.elapsed() < AGAIN_AFTER_FAILURE) {
+            return Err(ProviderError::Protocol("it did not answer a moment ago".to_owned()));
+        }
+        let read = self.read_published().await;
+        *failed = read.is_err().then(Instant::now);
+        let known = Arc::new(read?);
+        *self.published.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+        Ok(known)
+    }
+
+    async fn read_published(&self) -> Result<Known, ProviderError> {
         let well_known = format!("{}/.well-known/openid-configuration", self.issuer.trim_end_matches('/'));
         let metadata: Metadata = read(&fetch(&well_known).await?)?;
         // Discovery §4.3: exactly the issuer that was asked.
@@ -294,9 +326,7 @@ impl Provider {
         }
         place(&metadata.authorization_endpoint)?;
         let keys = ProviderKeys::parse(&fetch(&metadata.jwks_uri).await?)?;
-        let known = Arc::new(Known { metadata, keys, read: Instant::now() });
-        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
-        Ok(known)
+        Ok(Known { metadata, keys, read: Instant::now() })
     }
 }
 
@@ -349,4 +379,52 @@ fn encoded(text: &str) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn an_issuer_is_an_https_url_or_on_this_machine() {
+        for issuer in ["https://idp.example", "https://idp.example/realms/a", "http://localhost:8080"] {
+            assert_eq!(Provider::new(issuer, "c", None).expect(issuer).issuer(), issuer);
+        }
+        for issuer in
+            ["", "idp.example", "http://idp.example", "https://idp.example?a=b", "https://idp.example#a"]
+        {
+            assert!(Provider::new(issuer, "c", None).is_err(), "{issuer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_crowd_asks_a_provider_that_fails_once() {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let issuer = format!("http://{}", listener.local_addr().expect("an address"));
+        let asked = Arc::new(AtomicUsize::new(0));
+        let count = asked.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let Ok(mut stream) = stream else { return };
+                count.fetch_add(1, Ordering::SeqCst);
+                let _ = stream.read(&mut [0; 1024]);
+                let _ = stream.write_all(b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n");
+            }
+        });
+        let provider = Provider::new(&issuer, "c", None).expect("an issuer");
+        let crowd: Vec<_> = (0..50)
+            .map(|_| {
+                let provider = provider.clone();
+                tokio::spawn(async move { provider.logged_out("e30.e30.AAAA", Timestamp::from_ms(0)).await })
+            })
+            .collect();
+        for one in crowd {
+            assert!(matches!(one.await.expect("no panic"), Err(ProviderError::Protocol(_))));
+        }
+        assert_eq!(asked.load(Ordering::SeqCst), 1);
+    }
 }

@@ -13,7 +13,7 @@ mod hold; //       a task lives while its runner listens
 mod listen; //     TCP and the local socket
 mod metrics; //    figures
 mod openapi; //    the description, from the table and the handlers
-mod openid;
+mod openid; //     sign-in through an OpenID provider, and what it says later
 mod operators; //  registered people
 mod owners;
 mod pages; //      on which people sign in and answer

@@ -30,7 +30,6 @@ pub(crate) const HEADERS: [(HeaderName, HeaderValue); 6] = [
 
 fn file(kind: &'static str, text: impl Into<Cow<'static, str>>) -> Response {
     let text = text.into();
-
     ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
 }
 
