@@ -15,8 +15,9 @@ use accredit_store::{AgentKey, StoreError, View};
 use serde::{Deserialize, Serialize};
 
 use crate::Authority;
+use crate::admission::Of;
 use crate::fault::Fault;
-use crate::operators::{Of, Operator};
+use crate::operators::Operator;
 use crate::owners::must_answer;
 use crate::revoke::Target;
 

@@ -15,8 +15,9 @@ use accredit_store::View;
 use accredit_vault::SecretValue;
 
 use crate::Authority;
+use crate::admission::Of;
 use crate::fault::Fault;
-use crate::operators::{Of, Operator, at};
+use crate::operators::{Operator, at};
 use crate::owners::must_answer;
 use crate::resources::in_use;
 

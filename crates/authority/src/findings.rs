@@ -19,8 +19,9 @@ use accredit_store::{Cut, FindingFilter, StoreError, StoredEntry, Tx, Watched};
 use serde_json::Value;
 
 use crate::Authority;
+use crate::admission::Of;
 use crate::fault::Fault;
-use crate::operators::{Of, Operator};
+use crate::operators::Operator;
 use crate::revoke::Target;
 use crate::uses_report::{DECIDED, SETTLED};
 

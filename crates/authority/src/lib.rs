@@ -1,6 +1,7 @@
 //! The use cases of Accredit, one file each. This crate orders effects (store, vault, ledger,
 //! what is under way); it holds no rules: an `if` about permission belongs into `accredit-core`.
 
+pub mod admission; // whether an operator may do something; recorded when not
 pub mod agents; // registered identities and their keys
 pub mod approvals; // people's answers to requests, and waiting for them
 pub mod audit; // the ledger for its readers

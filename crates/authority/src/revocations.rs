@@ -9,8 +9,9 @@ use accredit_core::text::Reason;
 use accredit_store::{StoreError, View};
 
 use crate::Authority;
+use crate::admission::Of;
 use crate::fault::Fault;
-use crate::operators::{Of, Operator};
+use crate::operators::Operator;
 use crate::revoke::{Report, Target};
 
 /// What an operator's revocation did.

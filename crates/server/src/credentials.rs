@@ -5,8 +5,8 @@ use accredit_api::credential::{AddCredential, Credential, CredentialStatus, Plac
 use accredit_api::form::SECRET_CHARS_MAX;
 use accredit_api::page::PageQuery;
 use accredit_api::uses::{Outcome, Use, UsesQuery, WhoCan};
+use accredit_authority::admission::Of;
 use accredit_authority::credentials::{CredentialDetails, NewCredential};
-use accredit_authority::operators::Of;
 use accredit_authority::uses_report::UsesFilter;
 use accredit_core::credential as core;
 use accredit_core::rights::Operation;

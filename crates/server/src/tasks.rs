@@ -5,9 +5,9 @@ use accredit_api::task::{
     TaskStatus, TaskToken, TasksQuery,
 };
 use accredit_api::{Page, Sensitive};
+use accredit_authority::admission::Of;
 use accredit_authority::authenticate::AgentProof;
 use accredit_authority::delegation::Parent;
-use accredit_authority::operators::Of;
 use accredit_authority::tasks::{IssuedToken, Wanted};
 use accredit_authority::uses_report;
 use accredit_core::boundary::{Boundary, GrantError};
